@@ -1,0 +1,112 @@
+"""What convolutions and fully connected layers share: bias, requantization and clamp around a sum of products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinymaix.graph import Array, Node
+from tinymaix.ops.emit import Argument, LayerCode
+from tinymaix.ops.fixed_point import (
+    INT32_MAX,
+    INT32_MIN,
+    float_range,
+    quantize_multipliers,
+    quantized_range,
+    requantize,
+    saturate,
+)
+
+
+def accumulator_problems(node: Node, channel_axis: int) -> list[str]:
+    """Sentences for weights and bias that the exact integer kernels cannot take."""
+    x, weights, bias = node.input(0), node.input(1), node.optional(2)
+    channels = weights.shape[channel_axis]
+    problems = []
+    if weights.data is None:
+        problems.append(f"weights '{weights.name}' are computed at run time; only constant weights are supported")
+    if bias is not None and (bias.data is None or bias.elements != channels):
+        problems.append(f"bias '{bias.name}' must be a constant of {channels} values")
+    if x.dtype == np.float32:
+        if weights.dtype != np.float32:
+            problems.append(
+                f"hybrid quantization: '{x.name}' is float32 but weights '{weights.name}' are {weights.dtype}; "
+                "convert the model with full integer quantization or without any"
+            )
+        if bias is not None and bias.dtype != np.float32:
+            problems.append(f"bias '{bias.name}' is {bias.dtype}; a float model needs float32")
+        return problems
+    if weights.dtype != np.int8 or weights.quantization is None:
+        problems.append(f"weights '{weights.name}' are {weights.dtype}; int8 with a scale is supported")
+    elif weights.quantization.scale.size not in (1, channels):
+        problems.append(
+            f"weights '{weights.name}' have {weights.quantization.scale.size} scales for {channels} output channels"
+        )
+    elif weights.quantization.zero_point.any():
+        problems.append(f"weights '{weights.name}' have a zero point that is not 0; use symmetric weights")
+    if bias is not None and bias.dtype != np.int32:
+        problems.append(f"bias '{bias.name}' is {bias.dtype}; int32 is supported")
+    return problems
+
+
+def multipliers(node: Node) -> tuple[Array, Array]:
+    """Q31 multipliers and shifts, one or one for each output channel: x scale * weight scale / output scale in double."""
+    scales = node.input(1).q.scale.astype(np.float64)
+    return quantize_multipliers(np.float64(node.input(0).q.s) * scales / np.float64(node.output.q.s))
+
+
+def finish_int8(node: Node, total: Array, bias: Array | None, activation: str) -> Array:
+    """Sums of (x - zero_x) * w -> raw int8 outputs; channels last."""
+    if bias is not None:
+        total = total + bias.astype(np.int64)
+    output = node.output
+    low, high = quantized_range(activation, output)
+    return saturate(requantize(total, *multipliers(node)) + output.q.z, output.dtype, low, high)
+
+
+def finish_float(total: Array, bias: Array | None, activation: str) -> Array:
+    """Float sums -> outputs; channels last."""
+    low, high = float_range(activation)
+    return np.clip(total + (np.float32(0) if bias is None else bias), np.float32(low), np.float32(high))
+
+
+def float_clamp(activation: str) -> dict[str, Argument]:
+    low, high = float_range(activation)
+    return {"low": low, "high": high}
+
+
+def accumulator_constants(
+    node: Node, code: LayerCode, activation: str, sum_axes: Sequence[int], channels: int | None = None
+) -> dict[str, Argument]:
+    """Place weights, bias and requantization in flash; the arguments of a kernel that reads them.
+
+    ``sum_axes`` are the axes of the weights that one output sums over: -zero_x * sum(weights) goes into the bias.
+    """
+    weights, bias = node.input(1), node.optional(2)
+    assert weights.data is not None
+    out_c = channels or weights.shape[0]
+    if node.output.dtype == np.float32:
+        values = np.zeros(out_c) if bias is None else bias.data
+        return {
+            "weights": code.constant("weights", weights.data),
+            "bias": code.constant("bias", np.asarray(values), "float32"),
+            **float_clamp(activation),
+        }
+    zero_x = node.input(0).q.z
+    folded = (0 if bias is None else np.asarray(bias.data, np.int64)) - zero_x * weights.data.sum(
+        axis=tuple(sum_axes), dtype=np.int64
+    ).reshape(-1)
+    multiplier, shift = multipliers(node)
+    low, high = quantized_range(activation, node.output)
+    return {
+        "weights": code.constant("weights", weights.data),
+        "bias": code.constant("bias", np.clip(folded, INT32_MIN, INT32_MAX), "int32"),
+        "multiplier": code.constant("multiplier", multiplier),
+        "shift": code.constant("shift", shift),
+        "channel_step": int(multiplier.size > 1),
+        "zero_x": zero_x,
+        "zero_y": node.output.q.z,
+        "low": low,
+        "high": high,
+    }

@@ -1,0 +1,150 @@
+"""What every operator is: attributes, shape rule, MACs, numpy reference, C, and its spelling in each file format.
+
+A subclass is a frozen dataclass whose fields are the attributes. Defining it registers it under its ``kind``, so a new
+operator is one new file, in this folder or in a user's own package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
+from tinymaix.ops.emit import LayerCode
+
+OPERATORS: dict[str, type[Operator]] = {}
+TFLITE_OPERATORS: dict[int, type[Operator]] = {}
+
+
+class Options(Protocol):
+    """An operator's option table in a .tflite: scalars by their slot in the schema, with the schema's default."""
+
+    def i8(self, slot: int, default: int = 0) -> int: ...
+    def i32(self, slot: int, default: int = 0) -> int: ...
+    def f32(self, slot: int, default: float = 0.0) -> float: ...
+    def flag(self, slot: int, default: bool = False) -> bool: ...
+    def ints(self, slot: int) -> list[int]: ...
+
+
+OptionFields = dict[int, tuple[str, int | float | bool | Sequence[int]]]
+"""slot -> (kind as in `Options`: "i8", "i32", "f32", "flag" or "ints", value): what a writer puts into the option table."""
+
+
+class Operator:
+    """Base of all operators."""
+
+    kind: ClassVar[str] = ""
+    """The field's name of the operator, as TFLite spells it: CONV_2D."""
+
+    types: ClassVar[tuple[str, ...]] = ("int8", "float32")
+    """Types of activations that the operator computes with; all inputs and outputs share one unless `problems` says else."""
+
+    is_view: ClassVar[bool] = False
+    """The output is the first input's bytes under another shape; it costs nothing at run time."""
+
+    tflite: ClassVar[tuple[int, int]]
+    """(BuiltinOperator code, BuiltinOptions union type; 0 where the operator has no options)."""
+
+    def __init_subclass__(cls) -> None:
+        if cls.kind:
+            OPERATORS[cls.kind] = cls
+            if "tflite" in cls.__dict__:
+                TFLITE_OPERATORS[cls.tflite[0]] = cls
+
+    @classmethod
+    def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Operator:
+        """The operator as a .tflite spells it. Raises ModelError with a sentence where it cannot be expressed."""
+        return cls()
+
+    @classmethod
+    def tflite_inputs(cls, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        """The inputs that stay tensors: an operator that turns constant inputs into attributes drops them here."""
+        return inputs
+
+    def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
+        """Option fields and inputs for a .tflite: the reverse of `from_tflite` and `tflite_inputs`."""
+        return {}, list(node.inputs)
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
+        """Shapes of the outputs. Raises ModelError with a sentence where the inputs do not fit."""
+        raise NotImplementedError(f"{self.kind} has no shape rule")
+
+    def problems(self, node: Node) -> list[str]:
+        """One sentence for everything that keeps this node from being computed exactly, and what would mend it."""
+        wrong = [t for t in (*node.activations, *node.outputs) if t.dtype.name not in self.types]
+        if wrong:
+            names = ", ".join(f"'{t.name}' is {t.dtype}" for t in wrong)
+            return [f"{names}; supported are {' and '.join(self.types)}"]
+        if len({t.dtype for t in (*node.activations, *node.outputs)}) > 1:
+            names = ", ".join(f"'{t.name}' is {t.dtype}" for t in (*node.activations, *node.outputs))
+            return [f"inputs and outputs have different types ({names}); quantize all of them or none"]
+        return [
+            f"'{t.name}' is {t.dtype} without a per-tensor scale and zero point; quantize the model with full integer quantization"
+            for t in (*node.activations, *node.outputs)
+            if t.dtype.kind == "i" and t.dtype.itemsize <= 2 and (t.quantization is None or t.quantization.per_channel)
+        ]
+
+    def macs(self, node: Node) -> int:
+        """Multiply-accumulates of one inference."""
+        return 0
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
+        """The meaning of the operator: the outputs' raw values, bit for bit as TFLM's reference kernel has them."""
+        raise NotImplementedError(f"{self.kind} has no reference")
+
+    def overwrites(self, node: Node) -> list[int]:
+        """Indices of the inputs whose memory the first output may share, because each output element is written only
+        after every input element at the same or a later address has been read."""
+        return []
+
+    def scratch(self, node: Node) -> int:
+        """Bytes of working memory while the node runs (4-byte aligned), beside inputs and outputs."""
+        return 0
+
+    def emit(self, node: Node, code: LayerCode) -> None:
+        """Add the node's C to ``code``: kernels, constants, calls."""
+        raise NotImplementedError(f"{self.kind} has no C kernel")
+
+
+def array(value: Array | None) -> Array:
+    """An input of `Operator.reference` that must be there."""
+    if value is None:
+        raise ModelError("a required input is missing")
+    return value
+
+
+def constant(inputs: Sequence[Tensor | None], index: int, what: str) -> Array:
+    """The value of an input that must be a constant, such as a shape or an axis.
+
+    Raises:
+        ModelError: it is absent or computed at run time.
+    """
+    tensor = inputs[index] if index < len(inputs) else None
+    if tensor is None:
+        raise ModelError(f"{what} (input {index}) is missing")
+    if tensor.data is None:
+        raise ModelError(f"{what} ('{tensor.name}') is computed at run time; export the model with fixed shapes")
+    return tensor.data
+
+
+def constant_ints(inputs: Sequence[Tensor | None], index: int, what: str) -> tuple[int, ...]:
+    """`constant` as a flat tuple of ints."""
+    data = constant(inputs, index, what)
+    if data.dtype.kind not in "iu":
+        raise ModelError(f"{what} (input {index}) must be integers, not {data.dtype}")
+    return tuple(int(v) for v in np.asarray(data).reshape(-1))
+
+
+def int_tensor(name: str, values: Sequence[int] | int) -> Tensor:
+    """An int32 constant, for writers that spell an attribute as an input."""
+    data = np.asarray(values, np.int32)
+    return Tensor(name, data.shape, data.dtype, None, data)
+
+
+def positive_axis(axis: int, rank: int) -> int:
+    """The axis counted from the front. Raises ModelError where it is outside the rank."""
+    if not -rank <= axis < rank:
+        raise ModelError(f"axis {axis} is outside a tensor of rank {rank}")
+    return axis % rank
