@@ -37,7 +37,9 @@ class Quantization:
     axis: int = 0
 
     @staticmethod
-    def of(scale: float | Sequence[float] | Array, zero_point: int | Sequence[int] | Array = 0, axis: int = 0) -> Quantization:
+    def of(
+        scale: float | Sequence[float] | Array, zero_point: int | Sequence[int] | Array = 0, axis: int = 0
+    ) -> Quantization:
         """A Quantization from plain numbers; one zero point is repeated for every scale."""
         scales = np.atleast_1d(np.asarray(scale, np.float32))
         points = np.broadcast_to(np.atleast_1d(np.asarray(zero_point, np.int64)), scales.shape)
@@ -174,7 +176,7 @@ class Graph:
         return [self._value(values, tensor) for tensor in self.outputs]
 
     def steps(self, values: dict[int, Array]) -> Iterator[tuple[Node, dict[int, Array]]]:
-        """Run node by node: yields each node and its outputs by id of tensor. ``values`` must be updated between steps."""
+        """Run node by node: yields each node and its outputs by id of tensor, to be put into ``values`` between steps."""
         for node in self.nodes:
             arrays = [None if t is None else self._value(values, t) for t in node.inputs]
             yield node, {id(t): a for t, a in zip(node.outputs, node.op.reference(node, arrays), strict=True)}

@@ -29,7 +29,7 @@ class Options(Protocol):
 
 
 OptionFields = dict[int, tuple[str, int | float | bool | Sequence[int]]]
-"""slot -> (kind as in `Options`: "i8", "i32", "f32", "flag" or "ints", value): what a writer puts into the option table."""
+"""What a writer puts into the option table: slot -> (kind as in `Options`: "i8", "i32", "f32", "flag", "ints"; value)."""
 
 
 class Operator:
@@ -39,7 +39,7 @@ class Operator:
     """The field's name of the operator, as TFLite spells it: CONV_2D."""
 
     types: ClassVar[tuple[str, ...]] = ("int8", "float32")
-    """Types of activations that the operator computes with; all inputs and outputs share one unless `problems` says else."""
+    """Types of activations that it computes with; all inputs and outputs share one unless `problems` says else."""
 
     is_view: ClassVar[bool] = False
     """The output is the first input's bytes under another shape; it costs nothing at run time."""
@@ -81,7 +81,7 @@ class Operator:
             names = ", ".join(f"'{t.name}' is {t.dtype}" for t in (*node.activations, *node.outputs))
             return [f"inputs and outputs have different types ({names}); quantize all of them or none"]
         return [
-            f"'{t.name}' is {t.dtype} without a per-tensor scale and zero point; quantize the model with full integer quantization"
+            f"'{t.name}' is {t.dtype} without one scale and zero point; convert the model with full integer quantization"
             for t in (*node.activations, *node.outputs)
             if t.dtype.kind == "i" and t.dtype.itemsize <= 2 and (t.quantization is None or t.quantization.per_channel)
         ]
