@@ -1,6 +1,6 @@
 """Where things stand in a .tflite (schema version 3): field slots of the tables, and the codes of tensor types.
 
-Facts of TensorFlow Lite's schema. Slot n of a FlatBuffers table is field n in the order of the schema; a union takes two.
+Facts of TensorFlow Lite's schema. Slot n of a FlatBuffers table is field n of the schema; a union takes two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ SCHEMA_VERSION = 3
 CUSTOM_OPERATOR = 32
 """BuiltinOperator code of an operator that is known by its ``OperatorCode.CUSTOM_CODE`` alone."""
 LAST_DEPRECATED_CODE = 127
-"""A builtin code above this stands in ``OperatorCode.BUILTIN_CODE`` only; the older int8 field then holds this value."""
+"""A builtin code above this stands in ``OperatorCode.BUILTIN_CODE`` only; the older field then holds this value."""
 
 
 class Model(IntEnum):

@@ -1,0 +1,1 @@
+"""Graph -> file: one module a format."""

@@ -1,0 +1,190 @@
+"""Graph -> .tflite (schema version 3), as TFLM and LiteRT load it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flatbuffers import Builder
+
+from tinymaix.graph import Graph, ModelError, Node, Quantization, Tensor, unique
+from tinymaix.read import tflite_schema as schema
+from tinymaix.write.atomic import write_atomic
+
+Fields = dict[int, tuple[str, Any]]
+TYPE_CODES = {name: code for code, name in schema.TENSOR_TYPES.items()}
+ALIGNMENT = 16  # of constants, so that an interpreter can use them where they lie
+
+PREPEND = {
+    "i8": Builder.PrependInt8,
+    "u8": Builder.PrependUint8,
+    "i32": Builder.PrependInt32,
+    "u32": Builder.PrependUint32,
+    "f32": Builder.PrependFloat32,
+    "flag": Builder.PrependBool,
+    "offset": Builder.PrependUOffsetTRelative,
+}
+
+
+def write_tflite(graph: Graph, path: str | os.PathLike[str]) -> None:
+    """Write the graph as a .tflite, whole or not at all.
+
+    Raises:
+        ModelError: a .tflite has no way to say it, see `tflite_bytes`.
+        OSError: the file cannot be written.
+    """
+    write_atomic(path, tflite_bytes(graph))
+
+
+def tflite_bytes(graph: Graph) -> bytes:
+    """The graph as the bytes of a .tflite.
+
+    A tensor that is neither constant nor input nor computed is written as a variable: it keeps its value between runs.
+
+    Raises:
+        ModelError: one sentence for each operator or tensor type that a .tflite does not know.
+    """
+    _check(graph)
+    builder = Builder(1024)
+    spelled = [node.op.to_tflite(node) for node in graph.nodes]
+    links = [t for (_, inputs), node in zip(spelled, graph.nodes, strict=True) for t in (*inputs, *node.outputs) if t]
+    tensors = unique([*graph.inputs, *links, *graph.outputs])
+    index = {id(tensor): i for i, tensor in enumerate(tensors)}
+    codes = list(dict.fromkeys(node.op.tflite[0] for node in graph.nodes))
+    computed = {id(t) for t in (*graph.inputs, *(t for node in graph.nodes for t in node.outputs))}
+
+    buffers = [_table(builder, {})]  # by convention buffer 0 is empty: the buffer of all tensors without data
+    data_index: dict[bytes, int] = {}
+    tensor_tables = []
+    for tensor in tensors:
+        buffer = 0
+        if tensor.data is not None:
+            data = tensor.data.astype(tensor.dtype.newbyteorder("<")).tobytes()
+            buffer = data_index.setdefault(data, len(buffers))
+            if buffer == len(buffers):
+                buffers.append(_table(builder, {schema.Buffer.DATA: ("offset", _aligned(builder, data))}))
+        is_variable = tensor.data is None and id(tensor) not in computed
+        tensor_tables.append(_tensor(builder, tensor, buffer, is_variable))
+
+    operators = [
+        _operator(builder, node, codes.index(node.op.tflite[0]), fields, inputs, index)
+        for node, (fields, inputs) in zip(graph.nodes, spelled, strict=True)
+    ]
+    subgraph: Fields = {
+        schema.SubGraph.TENSORS: ("offset", _offsets(builder, tensor_tables)),
+        schema.SubGraph.INPUTS: ("offset", _indices(builder, graph.inputs, index)),
+        schema.SubGraph.OUTPUTS: ("offset", _indices(builder, graph.outputs, index)),
+        schema.SubGraph.OPERATORS: ("offset", _offsets(builder, operators)),
+        schema.SubGraph.NAME: ("offset", builder.CreateString(graph.name)),
+    }
+    subgraphs = _offsets(builder, [_table(builder, subgraph)])
+    model: Fields = {
+        schema.Model.VERSION: ("u32", schema.SCHEMA_VERSION),
+        schema.Model.OPERATOR_CODES: ("offset", _offsets(builder, [_operator_code(builder, code) for code in codes])),
+        schema.Model.SUBGRAPHS: ("offset", subgraphs),
+        schema.Model.BUFFERS: ("offset", _offsets(builder, buffers)),
+    }
+    builder.Finish(_table(builder, model), file_identifier=schema.FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _check(graph: Graph) -> None:
+    problems = [
+        f"{node.op.kind} '{node.name}' has no spelling in a .tflite; compile the model to C or write another format"
+        for node in graph.nodes
+        if not hasattr(node.op, "tflite")
+    ]
+    problems += [
+        f"tensor '{t.name}' is {t.dtype}, a type that a .tflite does not know; it knows {', '.join(TYPE_CODES)}"
+        for t in graph.tensors
+        if t.dtype.name not in TYPE_CODES
+    ]
+    if problems:
+        raise ModelError(problems)
+
+
+def _tensor(builder: Builder, tensor: Tensor, buffer: int, is_variable: bool) -> int:
+    fields: Fields = {
+        schema.Tensor.SHAPE: ("ints", tensor.shape),
+        schema.Tensor.TYPE: ("i8", TYPE_CODES[tensor.dtype.name]),
+        schema.Tensor.BUFFER: ("u32", buffer),
+        schema.Tensor.NAME: ("offset", builder.CreateString(tensor.name)),
+        schema.Tensor.IS_VARIABLE: ("flag", is_variable),
+    }
+    if tensor.quantization is not None:
+        fields[schema.Tensor.QUANTIZATION] = ("offset", _quantization(builder, tensor.quantization))
+    return _table(builder, fields)
+
+
+def _quantization(builder: Builder, quantization: Quantization) -> int:
+    scale = builder.CreateNumpyVector(quantization.scale.astype(np.float32))
+    zero_point = builder.CreateNumpyVector(quantization.zero_point.astype(np.int64))
+    fields: Fields = {
+        schema.QuantizationParameters.SCALE: ("offset", scale),
+        schema.QuantizationParameters.ZERO_POINT: ("offset", zero_point),
+        schema.QuantizationParameters.QUANTIZED_DIMENSION: ("i32", quantization.axis),
+    }
+    return _table(builder, fields)
+
+
+def _operator(
+    builder: Builder,
+    node: Node,
+    opcode_index: int,
+    options: Fields,
+    inputs: Sequence[Tensor | None],
+    index: Mapping[int, int],
+) -> int:
+    fields: Fields = {
+        schema.Operator.OPCODE_INDEX: ("u32", opcode_index),
+        schema.Operator.INPUTS: ("offset", _indices(builder, inputs, index)),
+        schema.Operator.OUTPUTS: ("offset", _indices(builder, node.outputs, index)),
+    }
+    union_type = node.op.tflite[1]
+    if union_type:
+        fields[schema.Operator.BUILTIN_OPTIONS_TYPE] = ("u8", union_type)
+        fields[schema.Operator.BUILTIN_OPTIONS] = ("offset", _table(builder, options))
+    return _table(builder, fields)
+
+
+def _operator_code(builder: Builder, code: int) -> int:
+    fields: Fields = {
+        schema.OperatorCode.DEPRECATED_BUILTIN_CODE: ("i8", min(code, schema.LAST_DEPRECATED_CODE)),
+        schema.OperatorCode.VERSION: ("i32", 1),
+        schema.OperatorCode.BUILTIN_CODE: ("i32", code),
+    }
+    return _table(builder, fields)
+
+
+def _table(builder: Builder, fields: Fields) -> int:
+    """A table of (kind, value) by slot. Every field is written, also where it equals the schema's default."""
+    ready = {
+        slot: ("offset", builder.CreateNumpyVector(np.asarray(value, np.int32))) if kind == "ints" else (kind, value)
+        for slot, (kind, value) in fields.items()
+    }
+    builder.StartObject(max(ready, default=-1) + 1)
+    for slot, (kind, value) in ready.items():
+        PREPEND[kind](builder, value)
+        builder.Slot(slot)
+    return int(builder.EndObject())
+
+
+def _indices(builder: Builder, tensors: Sequence[Tensor | None], index: Mapping[int, int]) -> int:
+    numbers = [-1 if tensor is None else index[id(tensor)] for tensor in tensors]
+    return int(builder.CreateNumpyVector(np.asarray(numbers, np.int32)))
+
+
+def _offsets(builder: Builder, tables: Sequence[int]) -> int:
+    builder.StartVector(4, len(tables), 4)
+    for table in reversed(tables):
+        builder.PrependUOffsetTRelative(table)
+    return int(builder.EndVector())
+
+
+def _aligned(builder: Builder, data: bytes) -> int:
+    builder.StartVector(1, len(data), ALIGNMENT)
+    builder.head -= len(data)
+    builder.Bytes[builder.head : builder.head + len(data)] = data
+    return int(builder.EndVector())

@@ -1,0 +1,130 @@
+"""Independent implementations to test operators against: TFLM (golden), LiteRT's reference kernels, compiled C.
+
+Use in a test: ``from tests.oracles import check_exact, one_op``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from tflite_micro import runtime
+
+from tinymaix.graph import Array, Graph, Node, Tensor, unique
+from tinymaix.ops.base import Operator
+from tinymaix.write.tflite import tflite_bytes
+
+FLOAT_TOLERANCE = 1e-6
+"""Largest difference of float outputs, relative to the largest magnitude among the expected values."""
+
+
+def one_op(op: Operator, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Graph:
+    """A graph of one operator; its inputs are those that are not constant."""
+    node = Node(op, list(inputs), list(outputs), name="node")
+    return Graph([node], unique(node.activations), list(outputs), name=op.kind.lower())
+
+
+def random_inputs(graph: Graph, seed: int = 0) -> list[Array]:
+    """Inputs over the full range of each integer type; from -1 to 1 for floats."""
+    rng = np.random.default_rng(seed)
+    return [random_array(tensor, rng) for tensor in graph.inputs]
+
+
+def random_array(tensor: Tensor, rng: np.random.Generator) -> Array:
+    if tensor.dtype.kind == "f":
+        return rng.uniform(-1, 1, tensor.shape).astype(tensor.dtype)
+    if tensor.dtype.kind == "b":
+        return rng.integers(0, 2, tensor.shape).astype(np.bool_)
+    limits = np.iinfo(tensor.dtype)
+    return rng.integers(limits.min, limits.max, tensor.shape, tensor.dtype, endpoint=True)
+
+
+def tflm(model: Graph | bytes, inputs: Sequence[Array]) -> list[Array]:
+    """Outputs of TFLM's interpreter.
+
+    Raises:
+        RuntimeError: it refuses the model (its reason is on stderr).
+    """
+    data = tflite_bytes(model) if isinstance(model, Graph) else model
+    arena = 10 * len(data) + 4 * sum(array.nbytes for array in inputs) + (1 << 20)
+    if isinstance(model, Graph):
+        arena += 4 * sum(tensor.nbytes for tensor in model.tensors)
+    try:
+        interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena)
+        for i, array in enumerate(inputs):
+            interpreter.set_input(array, i)
+        interpreter.invoke()
+        outputs = len(model.outputs) if isinstance(model, Graph) else _output_count(data)
+        return [np.array(interpreter.get_output(i)) for i in range(outputs)]
+    except (RuntimeError, ValueError) as error:
+        raise RuntimeError(f"TFLM refuses {_describe(model)}: {error}") from error
+
+
+def litert(model: Graph | bytes, inputs: Sequence[Array]) -> list[Array]:
+    """Outputs of LiteRT's reference kernels on one thread.
+
+    Raises:
+        RuntimeError: it refuses the model.
+    """
+    data = tflite_bytes(model) if isinstance(model, Graph) else model
+    try:
+        interpreter = _litert_interpreter(data)
+        interpreter.allocate_tensors()
+        for detail, array in zip(interpreter.get_input_details(), inputs, strict=True):
+            interpreter.set_tensor(detail["index"], array)
+        interpreter.invoke()
+        return [interpreter.get_tensor(detail["index"]) for detail in interpreter.get_output_details()]
+    except (RuntimeError, ValueError) as error:
+        raise RuntimeError(f"LiteRT refuses {_describe(model)}: {error}") from error
+
+
+def check_exact(
+    graph: Graph, inputs: Sequence[Array], litert_too: bool = True, tolerance: float = FLOAT_TOLERANCE
+) -> None:
+    """Assert that every operator takes the graph and that the numpy reference gives the bytes of TFLM (and LiteRT).
+
+    Floats may differ by ``tolerance``, see `FLOAT_TOLERANCE`.
+    """
+    for node in graph.nodes:
+        assert node.op.problems(node) == []
+        assert node.op.infer(node.inputs) == [tensor.shape for tensor in node.outputs], f"shapes of {node.op}"
+    outputs = graph.run(inputs)
+    data = tflite_bytes(graph)
+    expect_same(outputs, tflm(graph, inputs), f"{_describe(graph)}: numpy and TFLM", tolerance)
+    if litert_too:
+        expect_same(outputs, litert(data, inputs), f"{_describe(graph)}: numpy and LiteRT", tolerance)
+
+
+def expect_same(found: Sequence[Array], expected: Sequence[Array], what: str, tolerance: float = 0.0) -> None:
+    """Assert equal types, shapes and bytes; floats within ``tolerance`` of the largest expected magnitude."""
+    assert len(found) == len(expected), f"{what}: {len(found)} outputs and {len(expected)}"
+    for i, (a, b) in enumerate(zip(found, expected, strict=True)):
+        assert (a.dtype, a.shape) == (b.dtype, b.shape), (
+            f"{what}: output {i} is {a.dtype}{a.shape} and {b.dtype}{b.shape}"
+        )
+        if a.dtype.kind == "f" and tolerance:
+            finite = np.abs(b[np.isfinite(b)])
+            same = np.isclose(a, b, rtol=0.0, atol=tolerance * float(finite.max(initial=0.0)), equal_nan=True)
+        else:
+            same = (a == b) | ((a != a) & (b != b))
+        wrong = np.argwhere(~same)
+        if wrong.size:
+            at = tuple(int(v) for v in wrong[0])
+            raise AssertionError(
+                f"{what}: output {i} differs in {len(wrong)} of {a.size}; first {list(at)}: {a[at]} and {b[at]}"
+            )
+
+
+def _litert_interpreter(data: bytes) -> Interpreter:
+    return Interpreter(model_content=data, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1)
+
+
+def _output_count(data: bytes) -> int:
+    return len(_litert_interpreter(data).get_output_details())
+
+
+def _describe(model: Graph | bytes) -> str:
+    if isinstance(model, bytes):
+        return f"a model of {len(model)} bytes"
+    return ", ".join(f"{node.op}({', '.join(map(repr, node.inputs))})" for node in model.nodes)
