@@ -1,0 +1,14 @@
+"""Graph -> Graph that computes the same. Each rewrite returns a new graph and leaves the given one as it was."""
+
+from __future__ import annotations
+
+from tinymaix.graph import Graph
+from tinymaix.rewrite.fold import drop_dead, fold_constants
+from tinymaix.rewrite.identity import drop_identities
+
+__all__ = ["drop_dead", "drop_identities", "fold_constants", "simplify"]
+
+
+def simplify(graph: Graph) -> Graph:
+    """All rewrites that keep every output bit for bit: constants folded, dead nodes and identities dropped."""
+    return drop_identities(fold_constants(graph))
