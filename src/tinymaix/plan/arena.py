@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tinymaix.graph import Graph, Node
 from tinymaix.plan.liveness import Buffer, buffers_of, live_bytes
+from tinymaix.plan.order import better_order
 from tinymaix.plan.place import place
 
 
@@ -40,7 +41,12 @@ def plan(graph: Graph, *, alignment: int = 4, in_place: bool = True) -> Plan:
     Raises:
         ModelError: the graph's nodes are not in an order in which they can run.
     """
-    return _plan(graph, graph.nodes, alignment, in_place)
+    best = _plan(graph, graph.nodes, alignment, in_place)
+    order = better_order(graph, alignment, in_place)
+    if order is not None:
+        other = _plan(graph, order, alignment, in_place)
+        best = other if other.arena < best.arena else best
+    return best
 
 
 def _plan(graph: Graph, order: Sequence[Node], alignment: int, in_place: bool) -> Plan:
