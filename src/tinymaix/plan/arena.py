@@ -53,7 +53,7 @@ def _plan(graph: Graph, order: Sequence[Node], alignment: int, in_place: bool) -
     buffers = buffers_of(graph, order, alignment, in_place)
     live = live_bytes(buffers)
     bound = max(live.values(), default=0)
-    offsets = place(buffers, bound, alignment)
+    offsets = place(buffers, bound)
     placed = list(zip(buffers, offsets, strict=True))
     return Plan(
         graph=graph,

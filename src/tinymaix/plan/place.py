@@ -1,16 +1,16 @@
 """Give every buffer an offset so that what is alive together does not overlap, in as few bytes as possible.
 
 This is dynamic storage allocation, which is NP-hard (Garey and Johnson, SR2). In practice greedy orders, a placement
-from both ends of the arena (optimal for a chain of layers) and then a bounded exact search meet the lower bound.
+from both ends of the arena (optimal for a chain of layers) or else a local search meets the lower bound.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from random import Random
 
 from tinymaix.plan.liveness import Buffer
-from tinymaix.plan.search import search
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,30 +59,44 @@ class Problem:
         return [(offsets[i] - d, offsets[i] + self.above[i][j]) for i, d in self.above[j].items() if i in offsets]
 
 
-SEARCH_BUDGET = 1500  # placements tried by each exact search; it decides the worst case of the planning time
+BUDGET = 40_000  # placements of one buffer tried by the local search; it decides the worst case of the planning time
 
 
-def place(buffers: Sequence[Buffer], bound: int, alignment: int) -> list[int]:
+def place(buffers: Sequence[Buffer], bound: int) -> list[int]:
     """Offsets of the buffers. ``bound`` is the most bytes alive in any step: the search stops where it is met."""
     problem = Problem.of(buffers)
     orders = [sorted(range(len(buffers)), key=key(buffers)) for key in ORDERS]
-    candidates = [_bottom_up(problem, order) for order in orders]
-    both_ends = _from_both_ends(problem, bound)
-    if both_ends is not None:
-        candidates.append(both_ends)
-    best = min(candidates, key=problem.arena)
-    capacity = bound
-    while problem.arena(best) > bound:
-        for order in orders:
-            found, complete = search(problem.sizes, problem.above, order, capacity, SEARCH_BUDGET)
-            if found is not None or complete:
-                break
-        if found is not None:
-            best = found
-        elif capacity >= problem.arena(best) - alignment:
+    offsets = [_bottom_up(problem, order) for order in orders]
+    best = min(range(len(orders)), key=lambda i: problem.arena(offsets[i]))
+    if problem.arena(offsets[best]) > bound:
+        both_ends = _from_both_ends(problem, bound)
+        return both_ends or _improve(problem, orders[best], offsets[best], bound)
+    return offsets[best]
+
+
+def _improve(problem: Problem, order: list[int], offsets: list[int], bound: int) -> list[int]:
+    """Local search over the orders of `_bottom_up`, of which at least one is optimal: that by optimal offset.
+
+    A step moves a buffer that ends at the top of the arena to an earlier turn, or any buffer to any turn.
+    """
+    draw = Random(0).random  # the one method whose sequence is the same in every version of Python
+    best = problem.arena(offsets)
+    for _ in range(BUDGET // len(order)):
+        if best == bound:
             break
-        capacity = problem.arena(best) - alignment
-    return best
+        if draw() < 0.3:
+            source, target = int(draw() * len(order)), int(draw() * len(order))
+        else:
+            top = [i for i, j in enumerate(order) if offsets[j] + problem.sizes[j] == best]
+            source = top[int(draw() * len(top))]
+            target = int(draw() * (source + 1))
+        other = [*order[:source], *order[source + 1 :]]
+        other.insert(target, order[source])
+        candidate = _bottom_up(problem, other)
+        arena = problem.arena(candidate)
+        if arena <= best:
+            order, offsets, best = other, candidate, arena
+    return offsets
 
 
 def _bottom_up(problem: Problem, order: Sequence[int]) -> list[int]:
