@@ -1,0 +1,114 @@
+"""C sources in, firmware for a chip out: the compilers, their flags and the memory map that everything links into.
+
+The linked program is larger in places than a real one may be: the map is roomy so that everything links, and whether
+it fits the chip is a comparison of Firmware.flash_total and static_ram with Chip.flash and Chip.ram afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tinymaix.chips.chip import Chip
+from tinymaix.chips.firmware import Firmware, read_firmware
+from tinymaix.chips.tools import BuildError, ToolError, compile_c, host_cc, package, program, zig_cc
+from tinymaix.cores import Core
+
+__all__ = ["OPTIMIZE", "TOOLCHAINS", "BuildError", "Firmware", "ToolError", "build"]
+
+STARTUP = Path(__file__).parent / "startup"
+OPTIMIZE = {"speed": "-O3", "balanced": "-O2", "ram": "-Os", "flash": "-Os"}
+TOOLCHAINS = ("auto", "clang", "gcc")
+COMMON = (
+    "-std=c99",
+    "-g0",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-ffp-contract=off",
+    "-fomit-frame-pointer",
+    "-fno-unwind-tables",
+    "-fno-asynchronous-unwind-tables",
+)
+AVR_ROOM = {"__TEXT_REGION_LENGTH__": 0x800000, "__DATA_REGION_LENGTH__": 0xFD00, "__stack": 0xFEFF}
+"""Linker symbols: the crt of the device, but regions that hold any program, and the stack above the data."""
+DEBIAN = {
+    "arm-none-eabi-": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
+    "riscv64-unknown-elf-": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
+    "avr-": "gcc-avr avr-libc",
+}
+
+
+def build(
+    sources: Sequence[Path],
+    chip: Chip,
+    *,
+    include: Sequence[Path] = (),
+    optimize: str = "balanced",
+    toolchain: str = "auto",
+    out_dir: Path,
+    defines: Mapping[str, str] | None = None,
+) -> Firmware:
+    """Compile and link C99 sources that define `int tm_main(void)` into firmware.elf (firmware.so for the host).
+
+    optimize: a key of OPTIMIZE. toolchain: "clang" (the ziglang wheel), "gcc" (an installed cross compiler) or "auto".
+    Raises ToolError where a tool is missing, BuildError where it refuses, ValueError for an unknown option.
+    """
+    if optimize not in OPTIMIZE:
+        raise ValueError(f'optimize is "{optimize}"; it must be one of {", ".join(OPTIMIZE)}.')
+    core = chip.core
+    compiler = _compiler(core, _choose(core, toolchain))
+    startup = [STARTUP / core.startup] if core.startup else []
+    macros = [f"-D{name}={value}" if value else f"-D{name}" for name, value in (defines or {}).items()]
+    folders = [f"-I{folder}" for folder in include]
+    out_dir.mkdir(parents=True, exist_ok=True)
+    target = out_dir / ("firmware.so" if core.emulator == "host" else "firmware.elf")
+    with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
+        fresh = Path(scratch) / target.name
+        flags = [*COMMON, *_optimize(compiler, optimize), *macros, *folders, *_link(core)]
+        compile_c([*compiler, *flags, *sources, *startup, "-o", fresh], f"for {chip.title}")
+        os.replace(fresh, target)
+    return read_firmware(target, chip)
+
+
+def _choose(core: Core, toolchain: str) -> str:
+    if toolchain not in TOOLCHAINS:
+        raise ValueError(f'toolchain is "{toolchain}"; it must be one of {", ".join(TOOLCHAINS)}.')
+    if not core.buildable:
+        raise ToolError(
+            f"No compiler for the {core.title} is known here, so its chips can be listed but not built for."
+        )
+    if toolchain == "clang" and core.clang is None:
+        raise ToolError(f'The clang of the ziglang wheel cannot link for {core.title}. Use toolchain "gcc" or "auto".')
+    if toolchain == "gcc" and core.gcc_prefix is None:
+        raise ToolError(f'No gcc for {core.title} is known. Use toolchain "clang" or "auto".')
+    if toolchain == "auto":
+        return "host" if core.emulator == "host" else "clang" if core.clang is not None else "gcc"
+    return toolchain
+
+
+def _compiler(core: Core, toolchain: str) -> list[str]:
+    """The compiler's command with the flags of the core."""
+    package("elftools")
+    if toolchain == "host":
+        return host_cc()
+    if toolchain == "clang":
+        return [*zig_cc(), *(core.clang or ()), "-fno-sanitize=all", "-isystem", str(STARTUP / "include")]
+    prefix = core.gcc_prefix or ""
+    debian = DEBIAN.get(prefix, "gcc")
+    return [program(f"{prefix}gcc", f"On Debian and Ubuntu: apt-get install {debian}"), *core.gcc]
+
+
+def _optimize(compiler: Sequence[str], optimize: str) -> list[str]:
+    """zig turns -O3 into -O2, so clang's own driver is told once more."""
+    flag = OPTIMIZE[optimize]
+    return [flag, "-Xclang", flag] if "ziglang" in compiler and flag == "-O3" else [flag]
+
+
+def _link(core: Core) -> list[str]:
+    if core.emulator == "host":
+        return ["-shared", "-fPIC"]
+    if core.family == "avr":
+        return ["-Wl,--gc-sections", *(f"-Wl,--defsym,{name}={value:#x}" for name, value in AVR_ROOM.items())]
+    return ["-Wl,--gc-sections", "-Wl,--entry=__tm_reset", "-T", str(STARTUP / "memory.ld"), "-nostartfiles"]

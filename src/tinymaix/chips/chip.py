@@ -1,0 +1,129 @@
+"""Chips by name: the tables of chips.toml, and of a user's own file of the same form, as data classes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tinymaix import cores
+from tinymaix.cores import Core, CoreError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BUILT_IN = Path(__file__).parent / "chips.toml"
+
+
+class ChipError(ValueError):
+    """A chip is not known, or a table that describes one is not valid."""
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One chip, or, where flash, ram and mhz are None, any chip with that core."""
+
+    name: str
+    title: str
+    core: Core
+    mhz: float | None = None
+    """Highest clock of the data sheet, in MHz."""
+    flash: int | None = None
+    """Bytes for code and constants (outside the chip where it has none inside)."""
+    ram: int | None = None
+    """Bytes of RAM in the chip that a program can use."""
+    boards: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    note: str = ""
+    source: str = ""
+
+
+TYPES: Mapping[str, tuple[type, ...]] = {
+    "title": (str,),
+    "core": (str,),
+    "mhz": (int, float),
+    "flash": (int,),
+    "ram": (int,),
+    "boards": (list,),
+    "aliases": (list,),
+    "note": (str,),
+    "source": (str,),
+}
+
+
+def _chip(name: str, table: Any, path: Path) -> Chip:
+    where = f"[{name}] in {path}"
+    if not isinstance(table, dict):
+        raise ChipError(f'"{name}" in {path} is not a table. Describe a chip as [{name}] with title, core, flash, ram.')
+    if unknown := sorted(table.keys() - TYPES.keys()):
+        raise ChipError(f"{where} has the unknown field {unknown[0]}. Fields are: {', '.join(TYPES)}.")
+    for field, value in table.items():
+        if not isinstance(value, TYPES[field]) or isinstance(value, bool):
+            raise ChipError(f"{where}: {field} must be a {TYPES[field][-1].__name__}, not {value!r}.")
+        if isinstance(value, (int, float)) and not 0 < value < 2**40:
+            raise ChipError(f"{where}: {field} must be positive, not {value}.")
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise ChipError(f"{where}: {field} must be a list of names.")
+    if "core" not in table:
+        raise ChipError(f'{where} names no core. Add, for example, core = "cortex-m4".')
+    try:
+        core = cores.find(table["core"])
+    except CoreError as error:
+        raise ChipError(f"{where}: {error}") from None
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    return Chip(**{**values, "name": name, "title": table.get("title", name), "core": core})
+
+
+def _load(path: Path) -> dict[str, Chip]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ChipError(f"The chip descriptions in {path} cannot be read: {error}.") from None
+    return {name.lower(): _chip(name.lower(), table, path) for name, table in tables.items()}
+
+
+@cache
+def _built_in() -> dict[str, Chip]:
+    return _load(BUILT_IN)
+
+
+def chips(extra: Path | None = None) -> dict[str, Chip]:
+    """Every chip by name: the built-in ones, then those of the file that the environment variable TINYMAIX_CHIPS
+    names, then those of `extra`; a later table of the same name replaces an earlier one. Raises ChipError."""
+    result = dict(_built_in())
+    if variable := os.environ.get("TINYMAIX_CHIPS"):
+        result.update(_load(Path(variable)))
+    if extra is not None:
+        result.update(_load(extra))
+    return result
+
+
+def generic(core: Core) -> Chip:
+    """Any chip with this core: no flash, RAM or clock to compare with."""
+    return Chip(name=core.name, title=core.title, core=core)
+
+
+def find_chip(name: str, extra: Path | None = None) -> Chip:
+    """The chip of this name, alias or board (case, spaces, "-" and "_" do not count), or a core's name for any chip
+    with that core. Raises ChipError, which lists the nearest names."""
+    known = chips(extra)
+    names = {_plain(alias): chip for chip in known.values() for alias in (*chip.boards, *chip.aliases)}
+    names |= {_plain(core.name): generic(core) for core in cores.cores().values()}
+    names |= {_plain(key): chip for key, chip in known.items()}
+    if chip := names.get(_plain(name)):
+        return chip
+    near = difflib.get_close_matches(_plain(name), names, n=5, cutoff=0.5)
+    found = list(dict.fromkeys(names[key].name for key in near))
+    advice = f"The nearest names are: {', '.join(found)}." if found else "The command `tinymaix chips` lists them."
+    raise ChipError(f'No chip, board or core is called "{name}". {advice}')
+
+
+def _plain(name: str) -> str:
+    return name.lower().translate(str.maketrans("", "", " -_"))
