@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinymaix.graph import Array, Node
+from tinymaix.graph import Array, Node, Quantization, Tensor
 from tinymaix.ops.emit import Argument, LayerCode
 from tinymaix.ops.fixed_point import (
     INT32_MAX,
-    INT32_MIN,
     float_range,
     quantize_multipliers,
     quantized_range,
@@ -47,28 +46,50 @@ def accumulator_problems(node: Node, channel_axis: int) -> list[str]:
         problems.append(f"weights '{weights.name}' have a zero point that is not 0; use symmetric weights")
     if bias is not None and bias.dtype != np.int32:
         problems.append(f"bias '{bias.name}' is {bias.dtype}; int32 is supported")
-    return problems
+    return problems or _overflow_problems(weights, bias, channel_axis)
+
+
+def _overflow_problems(weights: Tensor, bias: Tensor | None, channel_axis: int) -> list[str]:
+    """A sentence where a sum of int32 could overflow: |x - zero_x| and |x| + |zero_x| are at most 256."""
+    assert weights.data is not None
+    per_channel = np.moveaxis(weights.data, channel_axis, 0).reshape(weights.shape[channel_axis], -1)
+    largest = 256 * np.abs(per_channel.astype(np.int64)).sum(axis=1)
+    if bias is not None and bias.data is not None:
+        largest += np.abs(bias.data.astype(np.int64)).reshape(-1)
+    if largest.max(initial=0) <= INT32_MAX:
+        return []
+    name = weights.name if bias is None else bias.name
+    return [f"sums with '{name}' can exceed 32 bits in channel {largest.argmax()}; quantize the model again"]
+
+
+def inputs_with_bias(node: Node) -> list[Tensor | None]:
+    """x, weights and bias for a .tflite: zeros where there is no bias, since LiteRT's convolutions insist on one."""
+    x, weights, bias = node.input(0), node.input(1), node.optional(2)
+    if bias is None:
+        zeros = np.zeros(node.output.shape[-1], np.float32 if x.dtype == np.float32 else np.int32)
+        scale = None if x.dtype == np.float32 else Quantization.of(np.float64(x.q.s) * weights.q.scale)
+        bias = Tensor(f"{node.output.name}_bias", zeros.shape, zeros.dtype, scale, zeros)
+    return [x, weights, bias]
 
 
 def multipliers(node: Node) -> tuple[Array, Array]:
-    """Q31 multipliers and shifts, one or one for each output channel: x scale * weight scale / output scale in double."""
+    """Q31 multipliers and shifts, one or one for each output channel: scale_x * scale_w / scale_y in double."""
     scales = node.input(1).q.scale.astype(np.float64)
     return quantize_multipliers(np.float64(node.input(0).q.s) * scales / np.float64(node.output.q.s))
 
 
-def finish_int8(node: Node, total: Array, bias: Array | None, activation: str) -> Array:
-    """Sums of (x - zero_x) * w -> raw int8 outputs; channels last."""
+def finish(node: Node, total: Array, bias: Array | None, activation: str) -> Array:
+    """Sums of (x - zero_x) * w, int64 or float32 with channels last -> raw outputs."""
+    output = node.output
+    if output.dtype == np.float32:
+        low, high = float_range(activation)
+        biased: Array = total + (np.float32(0) if bias is None else bias)
+        return np.clip(biased, np.float32(low), np.float32(high))
     if bias is not None:
         total = total + bias.astype(np.int64)
-    output = node.output
-    low, high = quantized_range(activation, output)
-    return saturate(requantize(total, *multipliers(node)) + output.q.z, output.dtype, low, high)
-
-
-def finish_float(total: Array, bias: Array | None, activation: str) -> Array:
-    """Float sums -> outputs; channels last."""
-    low, high = float_range(activation)
-    return np.clip(total + (np.float32(0) if bias is None else bias), np.float32(low), np.float32(high))
+    return saturate(
+        requantize(total, *multipliers(node)) + output.q.z, output.dtype, *quantized_range(activation, output)
+    )
 
 
 def float_clamp(activation: str) -> dict[str, Argument]:
@@ -76,18 +97,15 @@ def float_clamp(activation: str) -> dict[str, Argument]:
     return {"low": low, "high": high}
 
 
-def accumulator_constants(
-    node: Node, code: LayerCode, activation: str, sum_axes: Sequence[int], channels: int | None = None
-) -> dict[str, Argument]:
+def accumulator_constants(node: Node, code: LayerCode, activation: str, sum_axes: Sequence[int]) -> dict[str, Argument]:
     """Place weights, bias and requantization in flash; the arguments of a kernel that reads them.
 
     ``sum_axes`` are the axes of the weights that one output sums over: -zero_x * sum(weights) goes into the bias.
     """
     weights, bias = node.input(1), node.optional(2)
     assert weights.data is not None
-    out_c = channels or weights.shape[0]
     if node.output.dtype == np.float32:
-        values = np.zeros(out_c) if bias is None else bias.data
+        values = np.zeros(node.output.shape[-1]) if bias is None else bias.data
         return {
             "weights": code.constant("weights", weights.data),
             "bias": code.constant("bias", np.asarray(values), "float32"),
@@ -101,7 +119,7 @@ def accumulator_constants(
     low, high = quantized_range(activation, node.output)
     return {
         "weights": code.constant("weights", weights.data),
-        "bias": code.constant("bias", np.clip(folded, INT32_MIN, INT32_MAX), "int32"),
+        "bias": code.constant("bias", folded, "int32"),
         "multiplier": code.constant("multiplier", multiplier),
         "shift": code.constant("shift", shift),
         "channel_step": int(multiplier.size > 1),

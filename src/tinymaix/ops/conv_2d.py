@@ -9,9 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
-from tinymaix.ops.accumulate import accumulator_constants, accumulator_problems, finish_float, finish_int8, float_clamp
+from tinymaix.ops.accumulate import accumulator_constants, accumulator_problems, finish, inputs_with_bias
 from tinymaix.ops.base import Operator, OptionFields, Options, array
-from tinymaix.ops.emit import LayerCode, Kernel
+from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
 from tinymaix.ops.window import Padding, Pair, Window, nhwc, padding_code, padding_of
 
@@ -30,7 +30,7 @@ class Conv2D(Operator):
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Conv2D:
-        x, weights = _shapes(inputs)
+        x, weights = window_shapes(inputs)
         stride = options.i32(2), options.i32(1)
         dilation = options.i32(5, 1), options.i32(4, 1)
         padding = padding_of(options.i8(0), x, (weights[1], weights[2]), stride, dilation)
@@ -45,14 +45,14 @@ class Conv2D(Operator):
             3: ("i8", ACTIVATIONS.index(self.activation)),
             4: ("i32", self.dilation[1]),
             5: ("i32", self.dilation[0]),
-        }, list(node.inputs)
+        }, inputs_with_bias(node)
 
     def window(self, node: Node) -> Window:
         weights = node.input(1).shape
         return Window((weights[1], weights[2]), self.stride, self.dilation, self.padding)
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
-        x, weights = _shapes(inputs)
+        x, weights = window_shapes(inputs)
         if weights[3] < 1 or x[3] % weights[3] or weights[0] % (x[3] // weights[3]):
             raise ModelError(f"weights {list(weights)} do not divide {x[3]} input channels into groups")
         window = Window((weights[1], weights[2]), self.stride, self.dilation, self.padding)
@@ -73,10 +73,7 @@ class Conv2D(Operator):
             _correlate(part, w, fill)
             for part, w in zip(np.split(windows, groups, axis=3), np.split(weights, groups, axis=0), strict=True)
         ]
-        total = np.concatenate(parts, axis=-1)
-        if x.dtype == np.int8:
-            return [finish_int8(node, total, bias, self.activation)]
-        return [finish_float(total, bias, self.activation)]
+        return [finish(node, np.concatenate(parts, axis=-1), bias, self.activation)]
 
     def emit(self, node: Node, code: LayerCode) -> None:
         (n, in_h, in_w, in_c), (out_c, kernel_h, kernel_w, group_c) = node.input(0).shape, node.input(1).shape
@@ -104,14 +101,15 @@ def fused_activation(code: int) -> str:
     return ACTIVATIONS[code]
 
 
-def _shapes(inputs: Sequence[Tensor | None]) -> tuple[Shape, Shape]:
+def window_shapes(inputs: Sequence[Tensor | None]) -> tuple[Shape, Shape]:
+    """Shapes of x and of the weights, both of four dimensions. Raises ModelError where they are not."""
     if len(inputs) < 2 or inputs[0] is None or inputs[1] is None:
         raise ModelError("an input or the weights are missing")
     return nhwc(inputs[0].shape, f"'{inputs[0].name}'"), nhwc(inputs[1].shape, f"weights '{inputs[1].name}'")
 
 
 def _correlate(windows: Array, weights: Array, zero: int | float) -> Array:
-    """Sum over each window of (x - zero) * w: exact in float64 for int8, in the reference kernel's order for float32."""
+    """Sum over each window of (x - zero) * w: exact in float64 for int8, in the kernel's order for float32."""
     out_c = weights.shape[0]
     if windows.dtype == np.int8:
         columns = windows.transpose(0, 1, 2, 4, 5, 3).astype(np.float64) - zero

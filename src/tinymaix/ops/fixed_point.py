@@ -1,7 +1,7 @@
 """Requantization by a Q31 multiplier and a shift, as TFLM's reference kernels do it: in numpy and in C.
 
-Two roundings, both half away from zero for the result's sign rules of gemmlowp: first the doubled high half of the 64-bit
-product, then the right shift. LiteRT's int8 fully connected rounds once instead; TFLM is what runs on chips.
+Two roundings, as gemmlowp does them: the doubled high half of the 64-bit product is rounded half up, the right shift
+half away from zero. LiteRT's int8 fully connected rounds once instead; TFLM is what runs on chips.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def quantize_multiplier(real: float) -> tuple[int, int]:
-    """(Q31 multiplier, shift): real ~ multiplier * 2**(shift - 31), multiplier in [2**30, 2**31). Shift > 0 is to the left."""
+    """(Q31 multiplier, shift): real ~ multiplier * 2**(shift - 31), multiplier in [2**30, 2**31); shift > 0 is left."""
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
@@ -41,7 +41,8 @@ def quantize_multipliers(reals: Array) -> tuple[Array, Array]:
 
 def round_half_away(value: float) -> int:
     """std::round."""
-    return int(math.floor(abs(value) + 0.5)) * (1 if value >= 0 else -1)
+    fraction, whole = math.modf(abs(value))
+    return (int(whole) + (fraction >= 0.5)) * (1 if value >= 0 else -1)
 
 
 def requantize(x: Array, multiplier: Array | int, shift: Array | int) -> Array:
@@ -52,15 +53,14 @@ def requantize(x: Array, multiplier: Array | int, shift: Array | int) -> Array:
 
 
 def mul_high(x: Array, multiplier: Array | int) -> Array:
-    """SaturatingRoundingDoublingHighMul: (2 * x * multiplier) >> 32, half rounded up."""
-    high = (np.asarray(x, np.int64) * np.asarray(multiplier, np.int64) + (1 << 30)) >> 31
-    return np.minimum(high, INT32_MAX)
+    """SaturatingRoundingDoublingHighMul for multipliers that are not negative: (2 * x * multiplier) >> 32, half up."""
+    return np.asarray((np.asarray(x, np.int64) * np.asarray(multiplier, np.int64) + (1 << 30)) >> 31)
 
 
 def rounding_shift(x: Array, right: Array | int) -> Array:
     """RoundingDivideByPOT: x / 2**right, half rounded away from zero."""
     right = np.asarray(right, np.int64)
-    half = np.where(right > 0, np.left_shift(np.int64(1), np.maximum(right - 1, 0)), 0)
+    half = np.left_shift(np.int64(1), right) >> 1
     return np.asarray((x + half - ((x < 0) & (right > 0))) >> right)
 
 

@@ -25,7 +25,7 @@ class Window:
     def output(self, height: int, width: int) -> Pair:
         """Output (height, width). Raises ModelError where the kernel does not fit or a number is not positive."""
         if min(*self.kernel, *self.stride, *self.dilation) < 1 or min(self.padding) < 0:
-            raise ModelError(f"kernel {self.kernel}, stride {self.stride} and dilation {self.dilation} must be positive")
+            raise ModelError(f"kernel, stride and dilation must be positive and padding not negative: {self}")
         top, bottom, left, right = self.padding
         sizes = []
         for axis, (size, pad) in enumerate(((height, top + bottom), (width, left + right))):

@@ -1,0 +1,137 @@
+"""FULLY_CONNECTED: weights (out_c, in_c), int8 per tensor or per output channel, or float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
+from tinymaix.ops.accumulate import accumulator_constants, accumulator_problems, finish
+from tinymaix.ops.base import Operator, OptionFields, Options, array
+from tinymaix.ops.conv_2d import fused_activation
+from tinymaix.ops.emit import Kernel, LayerCode
+from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
+
+
+@dataclass(frozen=True)
+class FullyConnected(Operator):
+    """Inputs: x whose elements are rows of in_c, weights, optional bias (out_c).
+
+    The output is (rows, out_c), or x's shape with out_c as the last dimension where ``keep_num_dims``.
+    """
+
+    activation: str = "none"
+    keep_num_dims: bool = False
+
+    kind: ClassVar[str] = "FULLY_CONNECTED"
+    tflite: ClassVar[tuple[int, int]] = (9, 8)
+
+    @classmethod
+    def from_tflite(
+        cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]
+    ) -> FullyConnected:
+        if options.i8(1) != 0:
+            raise ModelError("shuffled weights (weights_format 1) are not supported; convert the model without them")
+        return cls(fused_activation(options.i8(0)), options.flag(2))
+
+    def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
+        fields: OptionFields = {0: ("i8", ACTIVATIONS.index(self.activation)), 2: ("flag", self.keep_num_dims)}
+        return fields, list(node.present)
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
+        if len(inputs) < 2 or inputs[0] is None or inputs[1] is None:
+            raise ModelError("an input or the weights are missing")
+        x, weights = inputs[0], inputs[1]
+        if len(weights.shape) != 2 or min(weights.shape) < 1:
+            raise ModelError(f"weights '{weights.name}' must have two dimensions, not {list(weights.shape)}")
+        out_c, in_c = weights.shape
+        if x.elements % in_c or (self.keep_num_dims and x.shape[-1:] != (in_c,)):
+            raise ModelError(
+                f"'{x.name}' {list(x.shape)} does not hold rows of {in_c}, which weights '{weights.name}' take"
+            )
+        return [(*x.shape[:-1], out_c) if self.keep_num_dims else (x.elements // in_c, out_c)]
+
+    def problems(self, node: Node) -> list[str]:
+        return super().problems(node) or accumulator_problems(node, channel_axis=0)
+
+    def macs(self, node: Node) -> int:
+        return node.input(0).elements * node.input(1).shape[0]
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
+        x, weights, bias = array(inputs[0]), array(inputs[1]), inputs[2] if len(inputs) > 2 else None
+        rows = x.reshape(-1, weights.shape[1])
+        if x.dtype == np.int8:
+            # Sums of int8 products are exact in float64, whose matrix product is fast.
+            product = (rows.astype(np.float64) - node.input(0).q.z) @ weights.T.astype(np.float64)
+            total = product.astype(np.int64)
+        else:
+            total = np.zeros((rows.shape[0], weights.shape[0]), np.float32)
+            for c in range(weights.shape[1]):
+                total += rows[:, c, None] * weights[:, c]
+        return [finish(node, total, bias, self.activation).reshape(node.output.shape)]
+
+    def emit(self, node: Node, code: LayerCode) -> None:
+        out_c, in_c = node.input(1).shape
+        constants = accumulator_constants(node, code, self.activation, sum_axes=(1,))
+        kernel = FULLY_CONNECTED_F32
+        if node.output.dtype == np.int8:
+            kernel = FULLY_CONNECTED_S8
+            del constants["zero_x"]  # there is no padding: the bias holds all of it
+        code.call(
+            kernel,
+            x=code.input(0),
+            y=code.output(),
+            **constants,
+            rows=node.input(0).elements // in_c,
+            in_c=in_c,
+            out_c=out_c,
+        )
+
+
+FULLY_CONNECTED_S8 = Kernel(
+    "fully_connected_s8",
+    """\
+/* Fully connected, int8. Weights [out_c][in_c]. The bias already holds -zero_x * sum(weights). */
+static void fully_connected_s8(const int8_t *x, int8_t *y, const int8_t *weights, const int32_t *bias,
+                               const int32_t *multiplier, const int8_t *shift, int channel_step,
+                               int32_t zero_y, int32_t low, int32_t high, int rows, int in_c, int out_c)
+{
+    for (int row = 0; row < rows; row++, x += in_c) {
+        const int8_t *w = weights;
+        for (int oc = 0; oc < out_c; oc++, w += in_c) {
+            int32_t sum = FLASH_I32(bias + oc);
+            for (int c = 0; c < in_c; c++)
+                sum += x[c] * FLASH_I8(w + c);
+            int q = oc * channel_step;
+            sum = requantize(sum, FLASH_I32(multiplier + q), FLASH_I8(shift + q)) + zero_y;
+            *y++ = (int8_t)clamp(sum, low, high);
+        }
+    }
+}
+""",
+    (REQUANTIZE, CLAMP),
+)
+
+FULLY_CONNECTED_F32 = Kernel(
+    "fully_connected_f32",
+    """\
+/* Fully connected, float. Weights [out_c][in_c]. */
+static void fully_connected_f32(const float *x, float *y, const float *weights, const float *bias,
+                                float low, float high, int rows, int in_c, int out_c)
+{
+    for (int row = 0; row < rows; row++, x += in_c) {
+        const float *w = weights;
+        for (int oc = 0; oc < out_c; oc++, w += in_c) {
+            float sum = 0.0f;
+            for (int c = 0; c < in_c; c++)
+                sum += x[c] * FLASH_F32(w + c);
+            *y++ = clamp_f32(sum + FLASH_F32(bias + oc), low, high);
+        }
+    }
+}
+""",
+    (CLAMP_F32,),
+)
