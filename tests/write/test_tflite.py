@@ -7,41 +7,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.oracles import check_exact, litert, one_op, random_inputs
+from tests.conftest import load_reference, model_files, model_id
+from tests.graphs import FLOAT, INT8, conv_graph, conv_node
+from tests.oracles import check_exact, expect_same, litert, one_op, random_inputs, tflm
 from tinymaix.graph import Graph, ModelError, Node, Quantization, Tensor
 from tinymaix.ops.base import Operator
 from tinymaix.ops.conv_2d import Conv2D
+from tinymaix.read.tflite import read_tflite
 from tinymaix.write.tflite import tflite_bytes, write_tflite
 
-INT8, FLOAT, INT32 = np.dtype("int8"), np.dtype("float32"), np.dtype("int32")
+MODELS = [path for path in model_files() if "seanet_int16" not in path.parts]  # those have no reference vectors
 
 
-def conv_node(x: Tensor, out_c: int, op: Conv2D, seed: int) -> Node:
-    """A convolution with random 3x3 weights; int8 is quantized per channel."""
-    rng = np.random.default_rng(seed)
-    shape = (out_c, 3, 3, x.shape[3])
-    if x.dtype == INT8:
-        scales = rng.uniform(0.002, 0.02, out_c).astype(np.float32)
-        data = rng.integers(-127, 128, shape, np.int8)
-        weights = Tensor(f"weights{seed}", shape, INT8, Quantization.of(scales), data)
-        biases = Tensor(
-            f"bias{seed}", (out_c,), INT32, Quantization.of(scales * x.q.s), rng.integers(-900, 900, out_c, np.int32)
-        )
-        quantization = Quantization.of(0.05, -3)
-    else:
-        weights = Tensor(f"weights{seed}", shape, FLOAT, None, rng.normal(size=shape).astype(np.float32))
-        biases = Tensor(f"bias{seed}", (out_c,), FLOAT, None, rng.normal(size=out_c).astype(np.float32))
-        quantization = None
-    inputs: list[Tensor | None] = [x, weights, biases]
-    output_shape = op.infer(inputs)[0]
-    return Node(op, inputs, [Tensor(f"y{seed}", output_shape, x.dtype, quantization)], f"conv{seed}")
-
-
-def conv_graph(dtype: np.dtype[np.generic]) -> Graph:
-    x = Tensor("x", (1, 9, 8, 3), dtype, Quantization.of(0.02, 5) if dtype == INT8 else None)
-    first = conv_node(x, 4, Conv2D(padding=(1, 1, 1, 1), activation="relu6"), seed=1)
-    second = conv_node(first.output, 2, Conv2D(stride=(2, 2)), seed=2)
-    return Graph([first, second], [x], [second.output, first.output], "two_convolutions")
+def expect_equal(a: Graph, b: Graph) -> None:
+    """Assert that two graphs are the same but for their names and the identity of their tensors."""
+    assert [node.op for node in a.nodes] == [node.op for node in b.nodes]
+    assert len(a.tensors) == len(b.tensors)
+    index_a = {id(tensor): i for i, tensor in enumerate(a.tensors)}
+    index_b = {id(tensor): i for i, tensor in enumerate(b.tensors)}
+    assert [index_a[id(t)] for t in (*a.inputs, *a.outputs)] == [index_b[id(t)] for t in (*b.inputs, *b.outputs)]
+    for m, n in zip(a.nodes, b.nodes, strict=True):
+        assert [t and index_a[id(t)] for t in m.inputs] == [t and index_b[id(t)] for t in n.inputs]
+        assert [index_a[id(t)] for t in m.outputs] == [index_b[id(t)] for t in n.outputs]
+    for s, t in zip(a.tensors, b.tensors, strict=True):
+        assert (s.name, s.shape, s.dtype, s.is_constant) == (t.name, t.shape, t.dtype, t.is_constant)
+        if s.data is not None and t.data is not None:
+            assert s.data.tobytes() == t.data.tobytes()
+        assert (s.quantization is None) == (t.quantization is None)
+        if s.quantization is not None and t.quantization is not None:
+            assert np.array_equal(s.quantization.scale, t.quantization.scale)
+            assert np.array_equal(s.quantization.zero_point, t.quantization.zero_point)
+            assert s.quantization.axis == t.quantization.axis
 
 
 @pytest.mark.parametrize("dtype", [INT8, FLOAT], ids=str)
@@ -96,3 +92,22 @@ def test_operator_without_a_spelling_is_an_error_that_names_it() -> None:
 def test_interpreter_that_refuses_says_so() -> None:
     with pytest.raises(RuntimeError, match="LiteRT refuses a model of 4 bytes"):
         litert(b"none", [])
+
+
+@pytest.mark.parametrize("dtype", [INT8, FLOAT], ids=str)
+def test_what_is_written_reads_back_as_the_same_graph(dtype: np.dtype[np.generic]) -> None:
+    graph = conv_graph(dtype)
+    expect_equal(graph, read_tflite(tflite_bytes(graph)))
+
+
+@pytest.mark.parametrize("path", MODELS, ids=model_id)
+def test_shared_model_reads_back_and_runs_after_rewriting(path: Path) -> None:
+    try:
+        graph = read_tflite(path.read_bytes())
+    except ModelError as error:
+        pytest.skip(str(error).splitlines()[0])
+    data = tflite_bytes(graph)
+    expect_equal(graph, read_tflite(data))
+    if len(data) < 400_000:
+        samples = load_reference(path)
+        expect_same(tflm(data, samples[0][0]), samples[0][1], "the file after rewriting and the model")
