@@ -176,7 +176,7 @@ class Graph:
         return [self._value(values, tensor) for tensor in self.outputs]
 
     def steps(self, values: dict[int, Array]) -> Iterator[tuple[Node, dict[int, Array]]]:
-        """Run node by node: yields each node and its outputs by id of tensor, to be put into ``values`` between steps."""
+        """Run node by node: yields each node and its outputs by id of tensor, to be put into ``values``."""
         for node in self.nodes:
             arrays = [None if t is None else self._value(values, t) for t in node.inputs]
             yield node, {id(t): a for t, a in zip(node.outputs, node.op.reference(node, arrays), strict=True)}

@@ -29,7 +29,7 @@ class Options(Protocol):
 
 
 OptionFields = dict[int, tuple[str, int | float | bool | Sequence[int]]]
-"""What a writer puts into the option table: slot -> (kind as in `Options`: "i8", "i32", "f32", "flag", "ints"; value)."""
+"""What a writer puts into the table: slot -> (kind as in `Options`: "i8", "i32", "f32", "flag", "ints"; value)."""
 
 
 class Operator:
@@ -81,7 +81,7 @@ class Operator:
             names = ", ".join(f"'{t.name}' is {t.dtype}" for t in (*node.activations, *node.outputs))
             return [f"inputs and outputs have different types ({names}); quantize all of them or none"]
         return [
-            f"'{t.name}' is {t.dtype} without one scale and zero point; convert the model with full integer quantization"
+            f"'{t.name}' is {t.dtype} without one scale and zero point; convert with full integer quantization"
             for t in (*node.activations, *node.outputs)
             if t.dtype.kind == "i" and t.dtype.itemsize <= 2 and (t.quantization is None or t.quantization.per_channel)
         ]

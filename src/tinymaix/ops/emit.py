@@ -7,7 +7,7 @@ Arguments are given by the names in the C prototype, so that they cannot change 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -94,7 +94,8 @@ class LayerCode:
     index: int
     pointer: Callable[[Tensor], str]
     scratch: str = "NULL"
-    replace: dict[str, Kernel] = field(default_factory=dict)  # a core's own kernels, by the portable kernel's name
+    replace: Mapping[str, Kernel] = field(default_factory=dict)  # a core's own kernels, by the portable kernel's name
+    pool: dict[tuple[str, bytes], Constant] = field(default_factory=dict)  # arrays of all layers: equal ones are shared
     constants: list[Constant] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
 
@@ -124,8 +125,11 @@ class LayerCode:
         self.calls.append(Call(kernel, tuple(literal(arguments[name]) for name in names)))
 
     def _add(self, constant: Constant) -> str:
-        self.constants.append(constant)
-        return constant.name
+        key = (f"{constant.data.dtype} {constant.in_ram}", constant.data.tobytes())
+        known = self.pool.setdefault(key, constant)
+        if known is constant:
+            self.constants.append(constant)
+        return known.name
 
 
 def literal(value: Argument) -> str:

@@ -1,0 +1,126 @@
+"""The files of a compiled model, and the figures that are known without a C compiler."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinymaix import __version__
+from tinymaix.compile.layers import core_kernels, dims, lower
+from tinymaix.compile.model_c import header, source
+from tinymaix.compile.selftest import harness, selftest
+from tinymaix.compile.text import identifier
+from tinymaix.cores import Core
+from tinymaix.graph import Array, Graph, ModelError
+from tinymaix.ops.emit import LayerCode
+from tinymaix.plan import Plan, plan
+
+AVR_NEAR_FLASH = 60_000
+AVR_LARGEST_ARRAY = 32_767
+"""Bytes of constants, and of one array, that an AVR reaches with 16-bit pointers and indices."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A compiled model: ``files`` by name, the plan, and the layers as they were lowered."""
+
+    name: str
+    core: Core
+    plan: Plan
+    layers: list[LayerCode]
+    files: dict[str, str]
+
+    @property
+    def weights(self) -> int:
+        """Bytes of constants in flash."""
+        return sum(constant.data.nbytes for layer in self.layers for constant in layer.constants)
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Write the files into ``folder``, all or none: a failure leaves what was there.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".tinymaix-", dir=target))
+        try:
+            for name, text in self.files.items():
+                (scratch / name).write_text(text, encoding="ascii")
+            for name in self.files:
+                os.replace(scratch / name, target / name)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def compile_graph(
+    graph: Graph, core: Core, *, name: str | None = None, progress: Callable[[str], None] | None = None
+) -> Project:
+    """Make model.c, model.h, selftest.c and harness.c for one model on one core.
+
+    Args:
+        graph: a simplified graph.
+        core: what it will run on; decides alignment and kernels.
+        name: prefix of the C names, the graph's own where it is left out.
+        progress: called with a sentence before each step.
+
+    Raises:
+        ModelError: an operator has no kernel, or the core cannot hold the model's constants.
+    """
+    say = progress or (lambda sentence: None)
+    prefix = identifier(name or graph.name)
+    say("placing activations")
+    wide = any(tensor.dtype.itemsize == 8 for tensor in graph.tensors)
+    placed = plan(graph, alignment=8 if wide else min(core.arena_align, 4))
+    say("writing layers")
+    layers = lower(placed, core)
+    sizes = [constant.data.nbytes for layer in layers for constant in layer.constants]
+    weights = sum(sizes)
+    if core.progmem and (weights > AVR_NEAR_FLASH or max(sizes, default=0) > AVR_LARGEST_ARRAY):
+        raise ModelError(
+            f"the model has {weights:,} bytes of constants, {max(sizes):,} in one array; an AVR reaches "
+            f"{AVR_NEAR_FLASH:,} and {AVR_LARGEST_ARRAY:,}. Use a smaller model or another chip"
+        )
+    intro = introduction(placed, core, prefix, weights)
+    say("running the golden vectors")
+    inputs = golden_inputs(graph)
+    files = {
+        "model.h": header(placed, prefix, intro),
+        "model.c": source(placed, prefix, layers, core_kernels(core), intro),
+        "selftest.c": selftest(placed, prefix, inputs, graph.run(inputs)),
+        "harness.c": harness(placed, prefix),
+    }
+    return Project(prefix, core, placed, layers, files)
+
+
+def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:
+    """The comment at the top of the emitted files."""
+    graph = placed.graph
+    inputs = ", ".join(f"{dims(t.shape)} {t.dtype}" for t in graph.inputs)
+    outputs = ", ".join(f"{dims(t.shape)} {t.dtype}" for t in graph.outputs)
+    return (
+        f"{name}: {inputs} -> {outputs}, {len(graph.nodes)} layers, {graph.macs:,} MACs.\n"
+        f"Flash for weights and tables: {weights:,} bytes. RAM for the arena: {placed.arena:,} bytes.\n"
+        f"Made by tinymaix {__version__} for the {core.title}. Integer results as TensorFlow Lite Micro's reference kernels give them."
+    )
+
+
+def golden_inputs(graph: Graph, seed: int = 0) -> list[Array]:
+    """Random inputs over the whole range of an integer type, in [-1, 1) for floats."""
+    generator = np.random.default_rng(seed)
+    inputs: list[Array] = []
+    for tensor in graph.inputs:
+        if tensor.dtype.kind == "f":
+            inputs.append(generator.uniform(-1, 1, tensor.shape).astype(tensor.dtype))
+        elif tensor.dtype.kind == "b":
+            inputs.append(generator.integers(0, 2, tensor.shape).astype(np.bool_))
+        else:
+            limits = np.iinfo(tensor.dtype)
+            inputs.append(generator.integers(limits.min, int(limits.max) + 1, tensor.shape, dtype=tensor.dtype))
+    return inputs
