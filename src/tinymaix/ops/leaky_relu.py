@@ -1,0 +1,57 @@
+"""LEAKY_RELU: x where x > 0, else alpha * x. int8 has one multiplier for each side of zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinymaix.graph import Array, Node, Tensor
+from tinymaix.ops.base import OptionFields, Options
+from tinymaix.ops.emit import Argument, Kernel
+from tinymaix.ops.fixed_point import quantize_multiplier, requantize
+from tinymaix.ops.lookup import Unary
+
+LEAKY_RELU_F32 = Kernel(
+    "leaky_relu_f32",
+    """\
+static void leaky_relu_f32(const float *x, float *y, int n, float alpha)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = x[i] > 0.0f ? x[i] : x[i] * alpha;
+}
+""",
+)
+
+
+@dataclass(frozen=True)
+class LeakyRelu(Unary):
+    """``alpha`` is a float32 value; it may be negative or above 1."""
+
+    alpha: float = 0.0
+
+    kind: ClassVar[str] = "LEAKY_RELU"
+    tflite: ClassVar[tuple[int, int]] = (98, 75)
+    float_kernel: ClassVar[Kernel] = LEAKY_RELU_F32
+
+    @classmethod
+    def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> LeakyRelu:
+        return cls(options.f32(0))
+
+    def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
+        return {0: ("f32", self.alpha)}, list(node.inputs)
+
+    def raw(self, node: Node, q: Array) -> Array:
+        x, y = node.input(0).q, node.output.q
+        slope = x.scale[0] * np.float32(self.alpha) / y.scale[0]  # float32, as TFLM has it
+        positive = requantize(q - x.z, *quantize_multiplier(float(x.scale[0] / y.scale[0])))
+        negative = requantize(q - x.z, *quantize_multiplier(float(slope)))
+        return np.asarray(np.clip(np.where(q >= x.z, positive, negative) + y.z, -128, 127))
+
+    def real(self, x: Array) -> Array:
+        return np.where(x > 0, x, x * np.float32(self.alpha))
+
+    def float_arguments(self) -> dict[str, Argument]:
+        return {"alpha": self.alpha}

@@ -1,0 +1,108 @@
+"""Unary elementwise operators: int8 is one table of 256 results made at compile time, float32 a small kernel each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
+from tinymaix.ops.base import Operator, array
+from tinymaix.ops.emit import Argument, Kernel, LayerCode
+
+
+class Unary(Operator):
+    """One input, one output of its shape. A subclass says what it does to raw int8 values and to floats."""
+
+    float_kernel: ClassVar[Kernel]
+    """C function (x, y, n, and what `float_arguments` gives) for float32."""
+
+    def raw(self, node: Node, q: Array) -> Array:
+        """Raw outputs, saturated, for raw int8 inputs ``q`` (int64)."""
+        raise NotImplementedError
+
+    def real(self, x: Array) -> Array:
+        """float32 outputs for float32 inputs."""
+        raise NotImplementedError
+
+    def float_arguments(self) -> dict[str, Argument]:
+        """Arguments of `float_kernel` beside x, y and n."""
+        return {}
+
+    def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
+        return [first_shape(inputs)]
+
+    def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
+        x = array(inputs[0])
+        if x.dtype == np.float32:
+            return [self.real(x).astype(np.float32)]
+        return [self.table(node)[x.view(np.uint8)]]
+
+    def table(self, node: Node) -> Array:
+        """Outputs of all int8 inputs, indexed by the input's byte: 0 to 127, then -128 to -1."""
+        q = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int64)
+        return self.raw(node, q).astype(node.output.dtype)
+
+    def overwrites(self, node: Node) -> list[int]:
+        return [0]
+
+    def emit(self, node: Node, code: LayerCode) -> None:
+        x, y, n = code.input(0), code.output(), node.output.elements
+        if node.output.dtype == np.float32:
+            code.call(self.float_kernel, x=x, y=y, n=n, **self.float_arguments())
+        else:
+            code.call(LOOKUP_S8, x=x, y=y, table=code.constant("table", self.table(node)), n=n)
+
+
+def first_shape(inputs: Sequence[Tensor | None]) -> Shape:
+    """Shape of the first input. Raises ModelError where it is missing."""
+    if not inputs or inputs[0] is None:
+        raise ModelError("its input is missing")
+    return inputs[0].shape
+
+
+def fixed_output_problems(node: Node, scale: float, zero_point: int) -> list[str]:
+    """A sentence where an int8 output has another quantization than the one that the integer kernel always gives."""
+    output = node.output
+    if output.dtype != np.int8 or (output.q.s, output.q.z) == (scale, zero_point):
+        return []
+    return [
+        f"output '{output.name}' has scale {output.q.s:.7g} and zero point {output.q.z}; int8 "
+        f"{node.op.kind} always gives scale 1/{round(1 / scale)} and zero point {zero_point}; quantize again so"
+    ]
+
+
+LOOKUP_S8 = Kernel(
+    "lookup_s8",
+    """\
+/* y = table[x]: the table stands in the order of the input's byte, 0 to 127 and then -128 to -1 */
+static void lookup_s8(const int8_t *x, int8_t *y, const int8_t *table, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = FLASH_I8(table + (uint8_t)x[i]);
+}
+""",
+)
+
+CLAMP_ALL_F32 = Kernel(
+    "clamp_all_f32",
+    """\
+static void clamp_all_f32(const float *x, float *y, int n, float low, float high)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = x[i] > high ? high : x[i] < low ? low : x[i];
+}
+""",
+)
+
+RELU_F32 = Kernel(
+    "relu_f32",
+    """\
+static void relu_f32(const float *x, float *y, int n)
+{
+    for (int i = 0; i < n; i++)
+        y[i] = x[i] < 0.0f ? 0.0f : x[i];
+}
+""",
+)
