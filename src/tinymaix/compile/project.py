@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tinymaix import __version__
 from tinymaix.compile.layers import core_kernels, dims, lower
 from tinymaix.compile.model_c import header, source
 from tinymaix.compile.selftest import harness, selftest
@@ -20,6 +19,7 @@ from tinymaix.cores import Core
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.ops.emit import LayerCode
 from tinymaix.plan import Plan, plan
+from tinymaix.version import VERSION
 
 AVR_NEAR_FLASH = 60_000
 AVR_LARGEST_ARRAY = 32_767
@@ -107,7 +107,7 @@ def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:
     return (
         f"{name}: {inputs} -> {outputs}, {len(graph.nodes)} layers, {graph.macs:,} MACs.\n"
         f"Flash for weights and tables: {weights:,} bytes. RAM for the arena: {placed.arena:,} bytes.\n"
-        f"Made by tinymaix {__version__} for the {core.title}. Integer results as TensorFlow Lite Micro's reference kernels give them."
+        f"Made by tinymaix {VERSION} for the {core.title}. Integer results are those of TFLM's reference kernels."
     )
 
 

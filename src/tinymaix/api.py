@@ -1,0 +1,130 @@
+"""The public functions. Each takes a model as a path or as a Graph, so that a shortest use is one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinymaix.graph import Array, Graph
+from tinymaix.read import read_model
+from tinymaix.rewrite import simplify
+
+if TYPE_CHECKING:
+    from tinymaix.compile import Project
+    from tinymaix.deploy import Bench, Progress
+    from tinymaix.write.tmdl import Tmdl
+
+Model = Graph | str | os.PathLike[str]
+
+
+def read(model: Model) -> Graph:
+    """Read a .tflite or .tmdl file and simplify it without changing a bit of any output.
+
+    Raises:
+        ModelError: one sentence for everything that is damaged or not supported.
+    """
+    return model if isinstance(model, Graph) else simplify(read_model(model))
+
+
+def run(
+    model: Model,
+    inputs: Array | Sequence[Array],
+    *,
+    on: str = "reference",
+    optimize: str = "balanced",
+    toolchain: str = "auto",
+) -> list[Array]:
+    """One inference; the outputs as raw values in the model's own types.
+
+    Args:
+        inputs: raw values in the model's own types and shapes; one array, or a sequence for several inputs.
+        on: "reference" (numpy), "host" (the compiled C on this computer), or the name of a chip or core to emulate.
+        optimize, toolchain: as for `bench`.
+
+    Raises:
+        ModelError: the model or the inputs are not usable.
+        ChipError, ToolError, BuildError, EmulationError: the chip is unknown, a tool is missing, or a program faults.
+    """
+    graph = read(model)
+    values = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    if on == "reference":
+        return graph.run(values)
+    from tinymaix.chips import find_chip
+    from tinymaix.deploy import Deployment
+
+    graph.check_inputs(values)
+    return Deployment(graph, find_chip(on), optimize=optimize, toolchain=toolchain).run(values)[0]
+
+
+def bench(
+    model: Model,
+    chip: str,
+    *,
+    optimize: str = "balanced",
+    toolchain: str = "auto",
+    progress: Progress | None = None,
+) -> Bench:
+    """What one inference costs on a chip: instructions, cycles, flash, RAM, and whether it is bit-exact.
+
+    Args:
+        chip: a name of `tinymaix chips`, a core such as "cortex-m4", or "host".
+        optimize: "speed", "balanced", "ram" or "flash".
+        toolchain: "auto", "clang" (ziglang) or "gcc" (an installed cross compiler).
+        progress: called with a sentence before each step.
+
+    Raises: as `run`.
+    """
+    from tinymaix.chips import find_chip
+    from tinymaix.deploy import Deployment
+
+    target = find_chip(chip)
+    return Deployment(read(model), target, optimize=optimize, toolchain=toolchain, progress=progress).bench()
+
+
+def compile(model: Model, chip: str, folder: str | os.PathLike[str], *, name: str | None = None) -> Project:
+    """Write a self-contained C99 project for the model: model.c, model.h, selftest.c, harness.c.
+
+    Args:
+        chip: a name of `tinymaix chips`, or a core such as "cortex-m4".
+        folder: where the files go; made where it is missing.
+        name: prefix of the C names; the file's name where it is left out.
+
+    Raises:
+        ModelError: the model is not usable on the chip.
+        ChipError: the chip is not known.
+        OSError: the folder cannot be written.
+    """
+    from tinymaix.chips import find_chip
+    from tinymaix.compile import compile_graph
+
+    project = compile_graph(read(model), find_chip(chip).core, name=name)
+    project.write(folder)
+    return project
+
+
+def convert(
+    model: Model,
+    path: str | os.PathLike[str],
+    *,
+    out_deq: bool = True,
+    big_endian: bool = False,
+    kind: str | None = None,
+) -> Tmdl:
+    """Write the model as a .tmdl for the TinyMaix runtime, and a C header with the same bytes beside it.
+
+    Args:
+        path: where the .tmdl goes; the header gets the same name with .h.
+        out_deq: the runtime turns the output into floats.
+        big_endian: for a big-endian chip.
+        kind: "int8", "fp32", "fp16", "fp8_143" or "fp8_152"; int8 or fp32 as the model is where it is left out.
+
+    Raises:
+        ModelError: the format cannot say it; one sentence for each operator.
+        OSError: the files cannot be written.
+    """
+    from tinymaix.write.tmdl import write_tmdl
+
+    return write_tmdl(read(model), path, out_deq=out_deq, big_endian=big_endian, mdl_type=kind)

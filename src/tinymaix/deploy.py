@@ -1,0 +1,169 @@
+"""A model on a chip that nobody owns yet: compiled, built, emulated, compared with the reference, and measured."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinymaix.chips import Chip
+from tinymaix.chips.build import Firmware, build
+from tinymaix.chips.emulate import open_machine
+from tinymaix.chips.emulate.machine import Emulation, Machine
+from tinymaix.compile import Project, compile_graph
+from tinymaix.compile.project import golden_inputs
+from tinymaix.graph import Array, Graph, Tensor
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Bytes of flash: the program, the model's constants, both."""
+
+    code: int
+    weights: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Ram:
+    """Bytes of RAM: activations, other variables, the deepest stack (None where it is not known), all."""
+
+    arena: int
+    static: int
+    stack: int | None
+    total: int
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What one inference costs on a chip. Figures come from the linked program and from running it."""
+
+    model: str
+    chip: str
+    optimize: str
+    instructions: int | None  # None on the host, where they are not counted
+    cycles: int | None  # exact, or None where no exact model of the core is known
+    milliseconds: float | None  # at the chip's clock; None where cycles are
+    macs: int
+    flash: Flash
+    ram: Ram
+    bit_exact: bool  # every output byte of every golden input equals the reference
+    largest_difference: float  # from the reference, in raw values; 0 where bit_exact
+    fits: bool | None  # flash and RAM of the chip suffice; None for a chip without sizes
+    emulation: Emulation | None = field(default=None, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as plain data for JSON."""
+        figures = asdict(self)
+        del figures["emulation"]
+        return figures
+
+
+class Deployment:
+    """A compiled and built model, ready to run on the emulated chip or the host."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        chip: Chip,
+        *,
+        optimize: str = "balanced",
+        toolchain: str = "auto",
+        progress: Progress | None = None,
+    ) -> None:
+        """Compile and build.
+
+        Raises:
+            ModelError: the model cannot be compiled for the chip's core.
+            ToolError: a compiler or emulator is missing; says how to install it.
+            BuildError: the compiler refuses the program.
+        """
+        say = progress or (lambda sentence: None)
+        self.graph, self.chip, self.optimize = graph, chip, optimize
+        self.project: Project = compile_graph(graph, chip.core, progress=say)
+        say(f"building for {chip.title}")
+        self._folder = tempfile.TemporaryDirectory(prefix="tinymaix-")
+        folder = Path(self._folder.name)
+        self.project.write(folder)
+        sources = [folder / "model.c", folder / "harness.c"]
+        self.firmware: Firmware = build(
+            sources, chip, include=[folder], optimize=optimize, toolchain=toolchain, out_dir=folder / "build"
+        )
+        self.machine: Machine = open_machine(self.firmware)
+
+    def run(self, inputs: Sequence[Array], *, count: bool = False) -> tuple[list[Array], Emulation]:
+        """One inference. Inputs and outputs are raw values in the tensors' own types.
+
+        Raises:
+            ModelError: the inputs do not fit the model.
+            EmulationError: the program faulted.
+        """
+        values = self.graph.check_inputs(inputs)
+        writes = {self._place(t): v.tobytes() for t, v in zip(self.graph.inputs, values, strict=True)}
+        reads = {self._place(t): t.nbytes for t in self.graph.outputs}
+        emulation = self.machine.run(writes, reads, count=count)
+        return [
+            np.frombuffer(emulation.memory[self._place(t)], t.dtype).reshape(t.shape).copy() for t in self.graph.outputs
+        ], emulation
+
+    def _place(self, tensor: Tensor) -> str:
+        return f"{self.project.name}_arena+{self.project.plan.offsets[id(tensor)]}"
+
+    def bench(self, inputs: Sequence[Sequence[Array]] | None = None) -> Bench:
+        """Count the first inference and compare the outputs of all with the reference.
+
+        Args:
+            inputs: the inputs of each inference; two random ones where they are left out.
+        """
+        largest, counted = 0.0, None
+        for values in inputs or [golden_inputs(self.graph, seed) for seed in range(2)]:
+            outputs, emulation = self.run(values, count=counted is None)
+            counted = counted or emulation
+            for output, expected in zip(outputs, self.graph.run(values), strict=True):
+                largest = max(largest, difference(output, expected))
+        assert counted is not None
+        flash, ram = self._flash(), self._ram(counted.stack)
+        mhz = self.chip.mhz
+        fits = None
+        if self.chip.flash is not None and self.chip.ram is not None:
+            fits = flash.total <= self.chip.flash and ram.total <= self.chip.ram
+        return Bench(
+            model=self.graph.name,
+            chip=self.chip.name,
+            optimize=self.optimize,
+            instructions=counted.instructions,
+            cycles=counted.cycles,
+            milliseconds=counted.cycles / mhz / 1000 if counted.cycles is not None and mhz else None,
+            macs=self.graph.macs,
+            flash=flash,
+            ram=ram,
+            bit_exact=largest == 0,
+            largest_difference=largest,
+            fits=fits,
+            emulation=counted,
+        )
+
+    def _flash(self) -> Flash:
+        symbols = self.firmware.symbols
+        names = [constant.name for layer in self.project.layers for constant in layer.constants]
+        weights = sum(symbols[name][1] for name in names if name in symbols)
+        return Flash(self.firmware.flash_total - weights, weights, self.firmware.flash_total)
+
+    def _ram(self, stack: int | None) -> Ram:
+        arena = self.project.plan.arena
+        static = self.firmware.static_ram - arena
+        return Ram(arena, static, stack, arena + static + (stack or 0))
+
+
+def difference(output: Array, expected: Array) -> float:
+    """The largest difference of two outputs; infinite where one is not a number and the other is."""
+    if output.tobytes() == expected.tobytes():
+        return 0.0
+    gap = np.abs(output.astype(np.float64) - expected.astype(np.float64))
+    return float(np.nan_to_num(gap, nan=np.inf).max())

@@ -1,0 +1,153 @@
+"""Figures -> tables for a terminal and plain data for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from tinymaix.compile.layers import dims
+from tinymaix.graph import Array, Graph, Tensor
+from tinymaix.plan import Plan
+
+if TYPE_CHECKING:
+    from tinymaix.chips import Chip
+    from tinymaix.deploy import Bench
+
+SHADES = "0123456789ABCDEF"
+"""A pixel's upper four bits as one character, as TinyMaix's MNIST demo prints a picture."""
+
+
+def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> Table:
+    """A table whose first ``left`` columns are text and whose others are figures."""
+    result = Table(title=title, title_justify="left", header_style="bold")
+    for i, column in enumerate(columns):
+        result.add_column(column, justify="left" if i < left else "right", no_wrap=i > 0, overflow="fold")
+    for row in rows:
+        result.add_row(*(figure(cell) for cell in row))
+    return result
+
+
+def figure(value: object) -> str:
+    """A cell: thousands separated, unknown as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "NO"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 0.1 else f"{value:.3g}"
+    return str(value)
+
+
+def show(*parts: object, width: int | None = None) -> None:
+    """Print tables and text to standard output; a pipe gets the full width."""
+    console = Console(width=width, highlight=False, markup=False)
+    if not console.is_terminal and width is None:
+        console = Console(width=160, highlight=False, markup=False)
+    for part in parts:
+        console.print(part)
+
+
+def bench_table(benches: Sequence[Bench], title: str | None = None) -> Table:
+    """What an inference costs, a row a chip."""
+    columns = ["chip", "cycles", "instructions", "milliseconds", "flash", "RAM", "arena", "stack", "bit-exact", "fits"]
+    rows = [
+        [
+            b.chip, b.cycles, b.instructions, b.milliseconds, b.flash.total, b.ram.total, b.ram.arena, b.ram.stack,
+            b.bit_exact, b.fits,
+        ]
+        for b in benches
+    ]  # fmt: skip
+    return table(title, columns, rows)
+
+
+def chips_table(chips: Iterable[Chip]) -> Table:
+    """Every chip: core, clock, memory, and whether it can be emulated."""
+    rows = [[c.name, c.title, c.core.title, c.mhz, c.flash, c.ram, c.core.emulator or "-"] for c in chips]
+    return table(None, ["chip", "title", "core", "MHz", "flash", "RAM", "emulator"], rows, left=3)
+
+
+def chip_dict(chip: Chip) -> dict[str, Any]:
+    return {
+        "name": chip.name,
+        "title": chip.title,
+        "core": chip.core.name,
+        "mhz": chip.mhz,
+        "flash": chip.flash,
+        "ram": chip.ram,
+        "boards": list(chip.boards),
+        "emulator": chip.core.emulator,
+        "source": chip.source,
+    }
+
+
+def inspect_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
+    """What a model is: inputs, outputs, layers, MACs, parameters, and the arena that it needs."""
+    return {
+        "name": graph.name,
+        "inputs": [tensor_dict(t) for t in graph.inputs],
+        "outputs": [tensor_dict(t) for t in graph.outputs],
+        "layers": [
+            {
+                "index": i,
+                "operator": node.op.kind,
+                "name": node.name,
+                "inputs": [list(t.shape) for t in node.activations],
+                "outputs": [list(t.shape) for t in node.outputs],
+                "macs": node.op.macs(node),
+                "parameters": sum(t.nbytes for t in node.present if t.is_constant),
+                "live": plan.live[i],
+            }
+            for i, node in enumerate(plan.order)
+        ],
+        "macs": graph.macs,
+        "parameters": sum(t.nbytes for t in graph.constants),
+        "arena": plan.arena,
+        "notes": list(graph.notes),
+    }
+
+
+def tensor_dict(tensor: Tensor) -> dict[str, Any]:
+    quantization = tensor.quantization
+    return {
+        "name": tensor.name,
+        "shape": list(tensor.shape),
+        "dtype": tensor.dtype.name,
+        "scale": None if quantization is None else float(quantization.scale[0]),
+        "zero_point": None if quantization is None else quantization.z,
+    }
+
+
+def inspect_table(graph: Graph, plan: Plan) -> list[object]:
+    """`inspect_dict` for people."""
+    figures = inspect_dict(graph, plan)
+    lines = [
+        f"{side} {t.name}: {dims(t.shape)} {t.dtype}"
+        + (f", real = {t.q.s:.6g} * (q - {t.q.z})" if t.quantization else "")
+        for side, tensors in (("input ", graph.inputs), ("output", graph.outputs))
+        for t in tensors
+    ]
+    rows = [
+        [
+            layer["index"], layer["operator"],
+            ", ".join(dims(tuple(s)) for s in layer["inputs"]), ", ".join(dims(tuple(s)) for s in layer["outputs"]),
+            layer["macs"], layer["parameters"], layer["live"],
+        ]
+        for layer in figures["layers"]
+    ]  # fmt: skip
+    layers = table(None, ["#", "operator", "input", "output", "MACs", "parameter bytes", "live bytes"], rows, left=4)
+    total = (
+        f"{figures['macs']:,} MACs, {figures['parameters']:,} bytes of parameters, "
+        f"{figures['arena']:,} bytes of arena for the activations"
+    )
+    return [*lines, layers, total, *figures["notes"]]
+
+
+def picture(pixels: Array) -> str:
+    """An 8-bit grey picture as text, a character a pixel."""
+    return "\n".join("".join(SHADES[value >> 4] for value in row) for row in np.asarray(pixels, np.uint8))
