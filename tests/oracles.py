@@ -1,22 +1,36 @@
 """Independent implementations to test operators against: TFLM (golden), LiteRT's reference kernels, compiled C.
 
-Use in a test: ``from tests.oracles import check_exact, one_op``.
+Use in a test: ``from tests.oracles import check_compiled, check_exact, one_op``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_micro import runtime
 
+from tinymaix.compile import Project, compile_graph
+from tinymaix.cores import find
 from tinymaix.graph import Array, Graph, Node, Tensor, unique
 from tinymaix.ops.base import Operator
 from tinymaix.write.tflite import tflite_bytes
 
 FLOAT_TOLERANCE = 1e-6
 """Largest difference of float outputs, relative to the largest magnitude among the expected values."""
+
+C_FLAGS = ("-std=c99", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
+UNDEFINED = "-fsanitize=undefined"
 
 
 def one_op(op: Operator, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Graph:
@@ -96,6 +110,23 @@ def check_exact(
         expect_same(outputs, litert(data, inputs), f"{_describe(graph)}: numpy and LiteRT", tolerance)
 
 
+def check_compiled(
+    cases: Sequence[tuple[Graph, Sequence[Sequence[Array]]]], tolerance: float = FLOAT_TOLERANCE
+) -> None:
+    """Assert that the C made for each graph gives the bytes of the numpy reference for each of its lists of inputs.
+
+    All graphs are built by one run of the compiler. Undefined behaviour is an error where the compiler can find it.
+    The arena is filled with rubbish before each run, and a run must leave its inputs as they are.
+    """
+    projects = [compile_graph(graph, find("host"), name=f"case{i}") for i, (graph, _) in enumerate(cases)]
+    with tempfile.TemporaryDirectory() as folder, _no_undefined_behaviour(Path(folder)):
+        library = ctypes.CDLL(_build(projects, Path(folder)))
+        for project, (graph, runs) in zip(projects, cases, strict=True):
+            for inputs in runs:
+                found = _run_compiled(library, project, inputs)
+                expect_same(found, graph.run(inputs), f"{_describe(graph)}: C and numpy", tolerance)
+
+
 def expect_same(found: Sequence[Array], expected: Sequence[Array], what: str, tolerance: float = 0.0) -> None:
     """Assert equal types, shapes and bytes; floats within ``tolerance`` of the largest expected magnitude."""
     assert len(found) == len(expected), f"{what}: {len(found)} outputs and {len(expected)}"
@@ -114,6 +145,67 @@ def expect_same(found: Sequence[Array], expected: Sequence[Array], what: str, to
             raise AssertionError(
                 f"{what}: output {i} differs in {len(wrong)} of {a.size}; first {list(at)}: {a[at]} and {b[at]}"
             )
+
+
+def _compiler() -> str:
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler for this machine")
+    return compiler
+
+
+@cache
+def c_flags() -> tuple[str, ...]:
+    """C_FLAGS, and the sanitizer where its library can be loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        probe = Path(folder) / "probe.c"
+        probe.write_text("int probe(int x);\nint probe(int x) { return x + 1; }\n")
+        command = [_compiler(), *C_FLAGS, UNDEFINED, "-o", f"{folder}/probe.so", str(probe)]
+        if subprocess.run(command, capture_output=True).returncode:
+            return C_FLAGS
+        try:
+            ctypes.CDLL(f"{folder}/probe.so")
+        except OSError:
+            return C_FLAGS
+        return (*C_FLAGS, UNDEFINED)
+
+
+def _build(projects: Sequence[Project], folder: Path) -> str:
+    for project in projects:
+        project.write(folder / project.name)
+    sources = [f"{project.name}/model.c" for project in projects]
+    command = [_compiler(), *c_flags(), "-o", "models.so", *sources]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert result.returncode == 0, f"the emitted C does not compile:\n{result.stderr}"
+    return str(folder / "models.so")
+
+
+def _run_compiled(library: ctypes.CDLL, project: Project, inputs: Sequence[Array]) -> list[Array]:
+    given = [np.ascontiguousarray(array).copy() for array in inputs]
+    outputs = [np.full(t.nbytes, 0x55, np.uint8).view(t.dtype).reshape(t.shape) for t in project.plan.graph.outputs]
+    arena = (ctypes.c_uint8 * project.plan.arena).in_dll(library, f"{project.name}_arena")
+    ctypes.memset(arena, 0xA5, project.plan.arena)
+    run = getattr(library, f"{project.name}_run")
+    status = run(*(ctypes.c_void_p(array.ctypes.data) for array in (*given, *outputs)))
+    assert status == 0, f"{project.name}_run returned {status}"
+    expect_same(given, inputs, "inputs after and before the run")
+    return outputs
+
+
+@contextmanager
+def _no_undefined_behaviour(folder: Path) -> Iterator[None]:
+    """Assert that the sanitizer reports nothing meanwhile: it writes to the process's stderr."""
+    report = folder / "stderr"
+    saved = os.dup(2)
+    try:
+        with report.open("wb") as file:
+            os.dup2(file.fileno(), 2)
+            yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        text = report.read_text(errors="replace")
+        assert "runtime error" not in text, f"the emitted C has undefined behaviour:\n{text}"
 
 
 def _litert_interpreter(data: bytes) -> Interpreter:
