@@ -11,7 +11,7 @@ from tinymaix.graph import Array, Quantization, Shape, Tensor
 
 SEEDS = st.integers(0, 2**32 - 1)
 ZERO_POINTS = st.integers(-128, 127)
-SCALES = st.floats(0.001, 0.5, width=32)
+SCALES = st.floats(2.0**-10, 0.5, width=32)
 ACTIVATIONS = st.sampled_from(["none", "relu", "relu_n1_to_1", "relu6"])
 
 

@@ -148,3 +148,15 @@ def positive_axis(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise ModelError(f"axis {axis} is outside a tensor of rank {rank}")
     return axis % rank
+
+
+def same_quantization(node: Node) -> list[str]:
+    """A sentence for each int8 input that does not share the output's scale and zero point, for operators that only
+    compare or move raw values."""
+    output = node.output
+    return [
+        f"{node.op.kind} input '{t.name}' has scale {t.q.s:.7g} and zero point {t.q.z} but output '{output.name}' has "
+        f"{output.q.s:.7g} and {output.q.z}; they must be equal: insert a QUANTIZE before it or convert the model again"
+        for t in node.present
+        if output.dtype == np.int8 and t.dtype == np.int8 and (t.q.s, t.q.z) != (output.q.s, output.q.z)
+    ]

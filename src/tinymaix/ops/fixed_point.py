@@ -102,6 +102,12 @@ def quantized_range(activation: str, output: Tensor) -> tuple[int, int]:
     )
 
 
+def integer_range(activation: str) -> tuple[int, int]:
+    """Clamp of a fused activation in an int32 tensor without quantization."""
+    low, high = _BOUNDS[activation]
+    return (INT32_MIN if low is None else int(low)), (INT32_MAX if high is None else int(high))
+
+
 def raw(real: float, quantization: Quantization) -> int:
     """The raw value of a real number, not saturated."""
     return quantization.z + round_half_away(float(np.float32(real) / quantization.scale[0]))
