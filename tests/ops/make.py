@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from tinymaix.graph import Array, Quantization, Shape, Tensor
+
+Value = TypeVar("Value")
 
 SEEDS = st.integers(0, 2**32 - 1)
 ZERO_POINTS = st.integers(-128, 127)
@@ -58,3 +62,16 @@ def constant(rng: np.random.Generator, tensor: Tensor) -> Tensor:
 def shapes(rank: Sequence[int] | range = range(1, 5), largest: int = 5) -> st.SearchStrategy[Shape]:
     """Shapes of a rank among ``rank`` with sizes up to ``largest``."""
     return st.sampled_from(list(rank)).flatmap(lambda n: st.tuples(*[st.integers(1, largest)] * n))
+
+
+def sample(strategy: st.SearchStrategy[Value], count: int = 25) -> list[Value]:
+    """Values of a strategy, the same ones each time: for checks that are too slow to run once a value."""
+    values: list[Value] = []
+
+    @settings(max_examples=count, phases=[Phase.generate])
+    @given(strategy)
+    def collect(value: Value) -> None:
+        values.append(value)
+
+    collect()
+    return values

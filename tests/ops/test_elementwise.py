@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.make import ACTIVATIONS, SCALES, SEEDS, ZERO_POINTS, constant, float32, int8, int32, shapes
-from tests.oracles import check_exact, one_op, random_inputs
+from tests.ops.make import ACTIVATIONS, SCALES, SEEDS, ZERO_POINTS, constant, float32, int8, int32, sample, shapes
+from tests.oracles import check_compiled, check_exact, one_op, random_inputs
 from tinymaix.graph import Graph, ModelError, Quantization, Shape, Tensor
 from tinymaix.ops.add import Add
 from tinymaix.ops.elementwise import Arithmetic, Binary
@@ -79,6 +79,17 @@ def test_every_pair_of_int8(op: Arithmetic) -> None:
     a, b = int8("a", (256, 1), 0.03, -5), int8("b", (256,), 0.021, 17)
     graph = one_op(op, [a, b], [int8("y", (256, 256), 0.02, 3)])
     check_exact(graph, [values.reshape(256, 1), values])
+
+
+def test_compiled() -> None:
+    cases = [graph for dtype in ("int8", "float32", "int32") for graph in sample(arithmetic(dtype), 12)]
+    cases += [
+        graph
+        for dtype in ("int8", "float32", "int32")
+        for op in (Maximum(), Minimum())
+        for graph in sample(graphs(dtype, op, one_scale=True), 4)
+    ]
+    check_compiled([(graph, [random_inputs(graph)]) for graph in cases])
 
 
 def test_one_tensor_twice() -> None:

@@ -7,8 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.make import ACTIVATIONS, SEEDS, ZERO_POINTS, bias_int32, float32, int8, output_scale, weights_int8
-from tests.oracles import check_exact, one_op, random_inputs
+from tests.ops.make import (
+    ACTIVATIONS,
+    SEEDS,
+    ZERO_POINTS,
+    bias_int32,
+    float32,
+    int8,
+    output_scale,
+    sample,
+    weights_int8,
+)
+from tests.oracles import check_compiled, check_exact, one_op, random_inputs
 from tinymaix.graph import Graph, ModelError, Quantization
 from tinymaix.ops.fixed_point import quantize_multiplier, requantize
 from tinymaix.ops.fully_connected import FullyConnected
@@ -41,6 +51,11 @@ def test_int8_is_exact(graph: Graph, seed: int) -> None:
 @given(layers("float32"), SEEDS)
 def test_float32(graph: Graph, seed: int) -> None:
     check_exact(graph, random_inputs(graph, seed))
+
+
+def test_compiled() -> None:
+    cases = sample(layers("int8")) + sample(layers("float32"))
+    check_compiled([(graph, [random_inputs(graph)]) for graph in cases])
 
 
 def test_the_product_of_the_scales_is_in_double() -> None:

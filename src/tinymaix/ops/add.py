@@ -23,9 +23,7 @@ class Add(Arithmetic):
 
     def problems(self, node: Node) -> list[str]:
         if node.output.dtype == np.int32 and self.activation != "none":
-            return [
-                f"TFLM ignores the fused {self.activation} of an int32 ADD and LiteRT does not; make it a node of its own"
-            ]
+            return [f"TFLM ignores the fused {self.activation} of an int32 ADD and LiteRT does not; add a RELU node"]
         return super().problems(node)
 
     def values(self, node: Node, a: Array, b: Array) -> Array:

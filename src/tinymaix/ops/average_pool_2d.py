@@ -1,0 +1,62 @@
+"""AVERAGE_POOL_2D: the mean of each window without its padding, rounded half away from zero in int8."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinymaix.graph import Array, Node
+from tinymaix.ops.emit import Kernel
+from tinymaix.ops.fixed_point import CLAMP, CLAMP_F32
+from tinymaix.ops.pooling import Pool2D, pool_kernel
+
+
+@dataclass(frozen=True)
+class AveragePool2D(Pool2D):
+    """Input: x NHWC; its quantization is the output's."""
+
+    kind: ClassVar[str] = "AVERAGE_POOL_2D"
+    tflite: ClassVar[tuple[int, int]] = (1, 5)
+
+    def values(self, node: Node, x: Array) -> Array:
+        # Both sums run in the kernel's order, since float32 sums depend on it.
+        sums = np.int64 if x.dtype == np.int8 else np.float32
+        total: Array = sum(self.taps(node, x.astype(sums), 0), start=np.zeros(node.output.shape, sums))
+        count: Array = sum(self.taps(node, np.ones((1, *x.shape[1:3], 1), sums), 0), start=np.zeros(1, sums))
+        if x.dtype == np.int8:
+            return np.asarray(np.sign(total) * ((np.abs(total) + count // 2) // count))
+        return np.asarray(total / count)
+
+    def kernel(self, dtype: str) -> Kernel:
+        return KERNELS[dtype]
+
+
+KERNELS = {
+    "int8": pool_kernel(
+        "average_pool_2d_s8",
+        "int8_t",
+        "int32_t",
+        "Mean of each window, int8, rounded half away from zero.",
+        "0",
+        "result += value;",
+        """\
+                    int32_t count = (int32_t)(bottom - top) * (right - left), half = count / 2;
+                    *y++ = (int8_t)clamp((result > 0 ? result + half : result - half) / count, low, high);
+""",
+        CLAMP,
+    ),
+    "float32": pool_kernel(
+        "average_pool_2d_f32",
+        "float",
+        "float",
+        "Mean of each window, float.",
+        "0.0f",
+        "result += value;",
+        """\
+                    *y++ = clamp_f32(result / (float)((int32_t)(bottom - top) * (right - left)), low, high);
+""",
+        CLAMP_F32,
+    ),
+}
