@@ -1,0 +1,254 @@
+/* tinymaix.h: load and run a .tmdl model on a microcontroller. The API of TinyMaix; tm_load_n and tm_strerror are new.
+ *
+ * tm_load_n checks every byte of the file that tm_run will rely on, once; a bad file is an error code, never a crash.
+ * Results of int8 models are bit-exact with the reference kernels of TensorFlow Lite Micro. */
+#ifndef TINYMAIX_H
+#define TINYMAIX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#if __STDC_HOSTED__
+#include <string.h>
+#else /* a freestanding compiler has no string.h, but needs these functions itself */
+#ifdef __cplusplus
+extern "C" {
+#endif
+void *memcpy(void *dst, const void *src, size_t n);
+void *memmove(void *dst, const void *src, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+#ifdef __cplusplus
+}
+#endif
+#endif
+
+#define TM_MDL_INT8    0
+#define TM_MDL_INT16   1
+#define TM_MDL_FP32    2
+#define TM_MDL_FP16    3
+#define TM_MDL_FP8_143 4
+#define TM_MDL_FP8_152 5
+#include "tm_port.h"
+
+/* Model files are byte arrays that are read as structures: without this, type-based alias analysis may reorder. */
+#if defined(__GNUC__)
+#define TM_ALIAS __attribute__((may_alias))
+#else
+#define TM_ALIAS
+#endif
+
+/* One copy of a function, small rather than fast. */
+#if defined(__clang__)
+#define TM_SMALL __attribute__((noinline, minsize))
+#elif defined(__GNUC__)
+#define TM_SMALL __attribute__((noinline))
+#else
+#define TM_SMALL
+#endif
+
+#if TM_MDL_TYPE == TM_MDL_INT8
+typedef int8_t mtype_t;            /* activations */
+typedef int8_t wtype_t;            /* weights */
+typedef int32_t TM_ALIAS btype_t;  /* biases */
+typedef int32_t sumtype_t;         /* accumulators */
+typedef int32_t zptype_t;          /* zero points */
+#define UINT2INT_SHIFT 0
+#else
+#error "TM_MDL_TYPE: this version of the library runs TM_MDL_INT8 models."
+#endif
+typedef float TM_ALIAS sctype_t; /* scales */
+
+#define TM_ALIGN_SIZE 8
+#define TM_ALIGN(addr) ((((size_t)(addr)) + (TM_ALIGN_SIZE - 1)) / TM_ALIGN_SIZE * TM_ALIGN_SIZE)
+#define TM_MATP(mat, y, x, ch) ((mat)->data + ((y) * (mat)->w + (x)) * (mat)->c + (ch))
+
+typedef enum {
+    TM_OK = 0,
+    TM_ERR = 1,
+    TM_ERR_MAGIC = 2,     /* not a .tmdl file */
+    TM_ERR_UNSUPPORT = 3, /* a feature this build does not have */
+    TM_ERR_OOM = 4,       /* the buffer is too small, or malloc failed */
+    TM_ERR_LAYERTYPE = 5, /* unknown layer type */
+    TM_ERR_DIMS = 6,      /* dimensions are zero, too large, or contradict each other */
+    TM_ERR_TODO = 7,
+    TM_ERR_MDLTYPE = 8,   /* the file is of another TM_MDL_TYPE */
+    TM_ERR_KSIZE = 9,     /* a kernel, stride or dilation of zero */
+    /* below: not in TinyMaix */
+    TM_ERR_SIZE = 10,     /* the file ends too early, or a layer's size is impossible */
+    TM_ERR_OFFSET = 11,   /* weights outside their layer, or a tensor outside the main buffer */
+    TM_ERR_ALIGN = 12,    /* model, buffer or a block in the file is not aligned */
+    TM_ERR_OVERLAP = 13,  /* a layer would overwrite its own input */
+    TM_ERR_ACT = 14,      /* activation that this layer cannot fuse */
+    TM_ERR_SCALE = 15,    /* a scale or zero point out of range */
+    TM_ERR_ENDIAN = 16,   /* the file has the other byte order */
+    TM_ERR_VERSION = 17,  /* reserved header bytes are set: made for a newer version */
+    TM_ERR_MAXCNT
+} tm_err_t;
+
+typedef enum {
+    TML_CONV2D = 0,
+    TML_GAP = 1,
+    TML_FC = 2,
+    TML_SOFTMAX = 3,
+    TML_RESHAPE = 4,
+    TML_DWCONV2D = 5,
+    TML_ADD = 6,
+    TML_MAXCNT
+} tm_layer_type_t;
+
+typedef enum { TM_PAD_VALID = 0, TM_PAD_SAME = 1 } tm_pad_type_t;
+
+typedef enum {
+    TM_ACT_NONE = 0,
+    TM_ACT_RELU = 1,
+    TM_ACT_RELU1 = 2, /* -1..1 */
+    TM_ACT_RELU6 = 3,
+    TM_ACT_TANH = 4,
+    TM_ACT_SIGNBIT = 5,
+    TM_ACT_MAXCNT
+} tm_act_type_t;
+
+typedef enum {
+    TMPP_NONE = 0,       /* use the caller's data as it is */
+    TMPP_FP2INT = 1,     /* float real values */
+    TMPP_UINT2INT = 2,   /* u8 - 128; may be in place */
+    TMPP_UINT2FP01 = 3,  /* u8 / 255, then quantized with the input's scale */
+    TMPP_UINT2FPN11 = 4, /* (u8 - 128) / 128, then quantized with the input's scale */
+    TMPP_UINT2DTYPE = 5, /* u8 to fp16 or fp8: not for int8 models */
+    TMPP_MAXCNT
+} tm_pp_t;
+
+/* The file: see the .tmdl format. Dims are rank, h, w, c; a lower rank is padded with leading 1s. */
+typedef struct TM_ALIAS {
+    uint32_t magic;
+    uint8_t mdl_type;
+    uint8_t out_deq;
+    uint16_t input_cnt;
+    uint16_t output_cnt;
+    uint16_t layer_cnt;
+    uint32_t buf_size;
+    uint32_t sub_size;
+    uint16_t in_dims[4];
+    uint16_t out_dims[4];
+    uint8_t reserve[28];
+} tm_mdlbin_t;
+
+typedef struct TM_ALIAS {
+    uint16_t type;
+    uint16_t is_out;
+    uint32_t size;
+    uint32_t in_oft;
+    uint32_t out_oft;
+    uint16_t in_dims[4];
+    uint16_t out_dims[4];
+    sctype_t in_s; /* real = scale * (q - zero point) */
+    zptype_t in_zp;
+    sctype_t out_s;
+    zptype_t out_zp;
+} tml_head_t;
+
+typedef struct TM_ALIAS {
+    tml_head_t h;
+    uint8_t kernel_w, kernel_h, stride_w, stride_h, dilation_w, dilation_h;
+    uint16_t act;
+    uint8_t pad[4]; /* top, bottom, left, right */
+    uint32_t depth_mul;
+    uint32_t reserve;
+    uint32_t ws_oft, w_oft, b_oft;
+} tml_conv2d_dw_t;
+
+typedef struct TM_ALIAS {
+    tml_head_t h;
+    uint32_t ws_oft, w_oft, b_oft;
+    uint32_t reserve;
+} tml_fc_t;
+
+typedef struct TM_ALIAS {
+    tml_head_t h;
+    uint32_t in_oft1;
+    sctype_t in_s1;
+    zptype_t in_zp1;
+    uint32_t reserve;
+} tml_add_t;
+
+typedef struct TM_ALIAS { tml_head_t h; } tml_gap_t;
+typedef struct TM_ALIAS { tml_head_t h; } tml_softmax_t;
+typedef struct TM_ALIAS { tml_head_t h; } tml_reshape_t;
+
+typedef struct { /* a tensor in h, w, c order */
+    uint16_t dims, h, w, c;
+    union {
+        mtype_t *data;
+        float *dataf;
+    };
+} tm_mat_t;
+
+struct tm_mdl_s;
+/* Called after each layer; anything but TM_OK stops the run and becomes tm_run's result. */
+typedef tm_err_t (*tm_cb_t)(struct tm_mdl_s *mdl, tml_head_t *lh);
+
+typedef struct tm_mdl_s {
+    tm_mdlbin_t *b;
+    tm_cb_t cb;
+    uint8_t *buf;        /* main buffer */
+    uint8_t *subbuf;     /* single-layer mode: not used yet */
+    uint16_t main_alloc; /* main buffer comes from tm_malloc */
+    uint16_t layer_i;    /* layer that runs */
+    uint8_t *layer_body;
+} tm_mdl_t;
+
+#define TML_GET_INPUT(mdl, lh) ((mtype_t *)((mdl)->buf + (lh)->in_oft))
+#define TML_GET_OUTPUT(mdl, lh) ((mtype_t *)((mdl)->buf + (lh)->out_oft))
+#define TML_DEQUANT(lh, x) (((sumtype_t)(x) - ((lh)->out_zp)) * ((lh)->out_s))
+#define TM_DEQUANT(x, s, zp) (((sumtype_t)(x) - (zp)) * (s))
+#define TM_QUANT(fp32, s, zp) ((mtype_t)(tm_round((fp32) / (s)) + (zp)))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* buf: main buffer of buf_size bytes (MDL_BUF_LEN), or NULL: tm_malloc. cb, in: may be NULL.
+ * in: receives the input's dimensions and its place in the main buffer.
+ * tm_load has to believe the sizes that the file states; give tm_load_n the real ones where the file is not yours. */
+tm_err_t tm_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in);
+tm_err_t tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len, tm_cb_t cb,
+                   tm_mat_t *in);
+void tm_unload(tm_mdl_t *mdl);
+tm_err_t tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_mat_t *out);
+/* out: dimensions and data of the output, in the main buffer; floats (dataf) where the file's out_deq is set. */
+tm_err_t tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out);
+
+#if TM_ENABLE_STAT
+tm_err_t tm_stat(tm_mdlbin_t *bin); /* prints a table of the layers */
+const char *tm_strerror(tm_err_t err);
+#endif
+
+/* Below: for the library and its architecture headers. */
+typedef uint32_t TM_ALIAS tm_u32_t; /* words of the file */
+
+typedef struct { /* x * mult * 2^(shift - 31) */
+    int32_t mult;
+    int32_t shift;
+} tm_scale_t;
+
+typedef struct { /* activation limits, relative to the output's zero point */
+    int16_t lo, hi;
+} tm_range_t;
+
+TM_INLINE uint32_t tm_bits(const void *x) /* of a float */
+{
+    return *(const tm_u32_t *)x;
+}
+
+TM_INLINE uint32_t tm_count(const uint16_t *dims)
+{
+    return (uint32_t)dims[1] * dims[2] * dims[3];
+}
+
+int tm_round(float x);
+void tm_scale(tm_scale_t *s, uint32_t a, uint32_t b, uint32_t d);
+void tml_run(const tml_head_t *h, const tml_head_t *prev, uint8_t *buf);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

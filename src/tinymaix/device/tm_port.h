@@ -1,0 +1,110 @@
+/* tm_port.h: everything that depends on your chip and compiler. Edit it, or set the same names with -D.
+ * The names and meanings are TinyMaix's; README.md has them as a table. */
+#ifndef TM_PORT_H
+#define TM_PORT_H
+
+#define TM_ARCH_CPU      0 /* plain C, any core */
+#define TM_ARCH_ARM_SIMD 1 /* Cortex-M4, M7, M33 with DSP */
+#define TM_ARCH_ARM_NEON 2 /* Cortex-A */
+#define TM_ARCH_ARM_MVEI 3 /* Cortex-M55, M85 with Helium */
+#define TM_ARCH_RV32P    4 /* T-Head E907 */
+#define TM_ARCH_RV64V    5 /* RISC-V vector */
+#define TM_ARCH_CSKYV2   6 /* C-SKY V2 */
+#define TM_ARCH_X86_SSE2 7 /* x86 */
+
+#define TM_OPT0 0 /* smallest code */
+#define TM_OPT1 1 /* inner loops unrolled */
+#define TM_OPT2 2 /* reserved, as TM_OPT1 */
+
+#ifndef TM_ARCH
+#define TM_ARCH TM_ARCH_CPU
+#endif
+#ifndef TM_OPT_LEVEL
+#define TM_OPT_LEVEL TM_OPT0
+#endif
+#ifndef TM_MDL_TYPE
+#define TM_MDL_TYPE TM_MDL_INT8
+#endif
+/* Accepted for compatibility: requantization is exact integer arithmetic and no libm is used, whatever they say. */
+#ifndef TM_FASTSCALE
+#define TM_FASTSCALE 0
+#endif
+#ifndef TM_LOCAL_MATH
+#define TM_LOCAL_MATH 1
+#endif
+/* 1: tm_stat and tm_strerror in tm_stat.c, which need printf and string constants. */
+#ifndef TM_ENABLE_STAT
+#define TM_ENABLE_STAT 0
+#endif
+
+/* Accepted for compatibility. In TinyMaix they bound the model and cost static buffers; here there are none. */
+#ifndef TM_MAX_CSIZE
+#define TM_MAX_CSIZE 1000
+#endif
+#ifndef TM_MAX_KSIZE
+#define TM_MAX_KSIZE (5 * 5)
+#endif
+#ifndef TM_MAX_KCSIZE
+#define TM_MAX_KCSIZE (3 * 3 * 256)
+#endif
+#ifndef TM_STATIC
+#define TM_STATIC static
+#endif
+
+#ifndef TM_INLINE
+#define TM_INLINE __attribute__((always_inline)) static inline
+#endif
+/* The library's functions are weak, so that a chip's own version replaces one by its mere presence. */
+#ifndef TM_WEAK
+#define TM_WEAK __attribute__((weak))
+#endif
+
+/* Called only by a tm_load without a buffer. A freestanding build has no heap unless you name one. */
+#ifndef tm_malloc
+#if __STDC_HOSTED__
+#include <stdlib.h>
+#define tm_malloc(x) malloc(x)
+#define tm_free(x) free(x)
+#else
+#define tm_malloc(x) ((void)(x), (void *)0)
+#define tm_free(x) ((void)(x))
+#endif
+#endif
+
+#ifndef TM_PRINTF
+#if __STDC_HOSTED__
+#include <stdio.h>
+#define TM_PRINTF(...) printf(__VA_ARGS__)
+#else
+#define TM_PRINTF(...) ((void)0)
+#endif
+#endif
+#ifndef TM_DBG
+#define TM_DBG(...) ((void)0) /* TM_PRINTF(__VA_ARGS__) to see them */
+#endif
+#ifndef TM_DBGL
+#define TM_DBGL() TM_PRINTF("###L%d\n", __LINE__)
+#endif
+
+/* Time in microseconds, for the TM_DBGT macros that applications use. */
+#ifndef TM_GET_US
+#if __STDC_HOSTED__ && !defined(__AVR__)
+#include <time.h>
+#define TM_GET_US() ((uint32_t)((uint64_t)clock() * 1000000u / CLOCKS_PER_SEC))
+#else
+#define TM_GET_US() ((uint32_t)0)
+#endif
+#endif
+#ifndef TM_DBGT_INIT
+#define TM_DBGT_INIT() uint32_t tm_dbgt_ = TM_GET_US();
+#define TM_DBGT_START() tm_dbgt_ = TM_GET_US();
+#define TM_DBGT(x)                                                                    \
+    {                                                                                 \
+        uint32_t tm_us_ = TM_GET_US() - tm_dbgt_;                                     \
+        TM_PRINTF("===%s use %lu us\n", (x), (unsigned long)tm_us_);                  \
+        (void)tm_us_;                                                                 \
+        tm_dbgt_ = TM_GET_US();                                                       \
+    }
+#endif
+
+#endif

@@ -1,0 +1,88 @@
+/* Load and run damaged models: argv = a .tmdl, a seed, a number of mutants. Every mutant lives in an allocation of exactly
+ * its size, so that a sanitizer sees the first byte too far. Prints how many loaded. */
+#include "tinymaix.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static uint32_t state;
+
+static uint32_t draw(uint32_t below)
+{
+    state ^= state << 13;
+    state ^= state >> 17;
+    state ^= state << 5;
+    return state % below;
+}
+
+/* A few fields changed, near a layer's head as often as anywhere, to values that are likely to matter; or cut short. */
+static size_t mutate(uint8_t *data, size_t size)
+{
+    static const uint32_t values[] = {0, 1, 2, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000u, 0xFFFFFFFFu};
+    uint32_t n = 1 + draw(4), value, at = 0, width, layer;
+    for (; n > 0; n--) {
+        if (draw(4) == 0) {
+            at = draw((uint32_t)size);
+        } else {
+            for (at = 64, layer = draw(8); layer > 0; layer--) {
+                memcpy(&value, data + at + 4, 4);
+                if (value < 48 || value > size - at - 48)
+                    break;
+                at += value;
+            }
+            at += draw(80);
+        }
+        width = 1u << draw(3);
+        if (at + width > size)
+            continue;
+        value = draw(2) ? values[draw(sizeof(values) / sizeof(*values))] : draw(0xFFFFFFFFu);
+        if (draw(4) == 0)
+            data[at] ^= (uint8_t)(1 << draw(8));
+        else
+            memcpy(data + at, &value, width);
+    }
+    return draw(20) ? size : draw((uint32_t)size + 1);
+}
+
+static tm_err_t callback(tm_mdl_t *mdl, tml_head_t *lh)
+{
+    (void)mdl;
+    return lh->out_dims[3] ? TM_OK : TM_ERR;
+}
+
+int main(int argc, char **argv)
+{
+    static uint8_t file[1 << 20], mutant[1 << 20];
+    FILE *f = argc == 4 ? fopen(argv[1], "rb") : NULL;
+    size_t size = f ? fread(file, 1, sizeof(file), f) : 0, n;
+    long rounds = argc == 4 ? atol(argv[3]) : 0, loaded = 0;
+    if (size < 64)
+        return 2;
+    fclose(f);
+    state = (uint32_t)atol(argv[2]) * 2654435761u + 1;
+    for (; rounds > 0; rounds--) {
+        tm_mdl_t mdl;
+        tm_mat_t in, out;
+        uint8_t *exact;
+        memcpy(mutant, file, size);
+        n = mutate(mutant, size);
+        exact = (uint8_t *)malloc(n ? n : 1);
+        memcpy(exact, mutant, n);
+        if (tm_load_n(&mdl, exact, (uint32_t)n, NULL, 0, callback, &in) == TM_OK) {
+            size_t i, count = (size_t)in.h * in.w * in.c;
+            volatile uint8_t sink = 0;
+            for (i = 0; i < count; i++)
+                in.data[i] = (mtype_t)draw(256);
+            loaded++;
+            if (tm_run(&mdl, &in, &out) == TM_OK) {
+                count = (size_t)out.h * out.w * out.c * (mdl.b->out_deq ? sizeof(float) : 1);
+                for (i = 0; i < count; i++)
+                    sink = (uint8_t)(sink + ((uint8_t *)out.data)[i]);
+            }
+            tm_unload(&mdl);
+        }
+        free(exact);
+    }
+    printf("%ld\n", loaded);
+    return 0;
+}
