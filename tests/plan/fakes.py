@@ -18,6 +18,7 @@ class Fake(Operator):
 
     replaces: tuple[int, ...] = ()
     working: int = 0
+    ahead: int | None = None
 
     def overwrites(self, node: Node) -> list[int]:
         return list(self.replaces)
@@ -30,8 +31,16 @@ class FakeView(Fake):
     is_view = True
 
 
+def lead(node: Node) -> int | None:
+    assert isinstance(node.op, Fake)
+    return node.op.ahead
+
+
 Fake.kind = "TEST_FAKE"
 FakeView.kind = "TEST_VIEW"
+
+
+AHEAD = st.sampled_from([None, None, 0, 3, 10, 50])
 
 
 def tensor(size: int, name: str = "t") -> Tensor:
@@ -66,7 +75,7 @@ def graphs(draw: st.DrawFn, most_nodes: int = 12) -> Graph:
             op: Fake = FakeView()
         else:
             replaces = tuple(draw(st.sets(st.integers(0, len(sources) - 1))))
-            op = Fake(replaces, draw(st.sampled_from([0, 0, 0, 5, 20])))
+            op = Fake(replaces, draw(st.sampled_from([0, 0, 0, 5, 20])), draw(AHEAD))
             outputs += [tensor(draw(sizes), f"t{i}.{k}") for k in range(draw(st.sampled_from([0, 0, 0, 1, 2])))]
             sources.append(None)
         nodes.append(Node(op, sources, outputs, f"n{i}"))

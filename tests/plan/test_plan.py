@@ -9,23 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.plan.fakes import Fake, FakeView, chain, constant, graphs, tensor
+from tests.plan.fakes import Fake, FakeView, chain, constant, graphs, lead, tensor
 from tinymaix.graph import Graph, ModelError, Node
 from tinymaix.plan import PlanError, plan, verify
-from tinymaix.plan.liveness import Buffer, Span, buffers_of, live_bytes
+from tinymaix.plan.liveness import Buffer, Rules, Span, buffers_of, live_bytes
 from tinymaix.plan.place import Problem, place
 
-
-def offset(graph: Graph, index: int, **options: bool) -> int:
-    """Offset of the first output of a node."""
-    return plan(graph, **options).offsets[id(graph.nodes[index].output)]
+RULES = Rules(1, True, None)
 
 
 @settings(max_examples=300, deadline=None)
-@given(graphs(), st.sampled_from([1, 4, 16]), st.booleans())
-def test_every_plan_is_right(graph: Graph, alignment: int, in_place: bool) -> None:
-    result = plan(graph, alignment=alignment, in_place=in_place)
+@given(graphs(), st.sampled_from([1, 4, 16]), st.booleans(), st.booleans())
+def test_every_plan_is_right(graph: Graph, alignment: int, in_place: bool, overlap: bool) -> None:
+    result = plan(graph, alignment=alignment, in_place=in_place, lead=lead if overlap else None)
     verify(result)
+    assert overlap or not result.leads
     assert result.arena >= result.bound >= max(result.live, default=0)
     wanted = [t for t in graph.tensors if not t.is_constant or any(t is o for o in graph.outputs)]
     assert set(result.offsets) == {id(t) for t in wanted}
@@ -93,12 +91,12 @@ def test_the_order_of_few_nodes_is_optimal(graph: Graph) -> None:
                 break
             known.update(id(t) for t in node.outputs)
         else:
-            peaks.append(max(live_bytes(buffers_of(graph, order, 1, True)).values(), default=0))
+            peaks.append(max(live_bytes(buffers_of(graph, order, RULES)).values(), default=0))
     assert result.arena >= min(peaks)
     if result.arena == result.bound:
         assert result.bound in (
             min(peaks),
-            max(live_bytes(buffers_of(graph, graph.nodes, 1, True)).values(), default=0),
+            max(live_bytes(buffers_of(graph, graph.nodes, RULES)).values(), default=0),
         )
     if result.order != graph.nodes:
         assert result.bound == min(peaks)
@@ -144,6 +142,20 @@ def test_a_smaller_output_in_place_frees_the_rest() -> None:
     result = plan(Graph(nodes, [a], [d]), alignment=1)
     verify(result)
     assert result.arena == 41
+
+
+def test_an_output_runs_into_the_end_of_its_input() -> None:
+    a, b, c = tensor(32, "a"), tensor(32, "b"), tensor(16, "c")
+    nodes = [Node(Fake(ahead=5), [a], [b]), Node(Fake(ahead=0), [b], [c])]
+    result = plan(Graph(nodes, [a], [c]), lead=lead)
+    verify(result)
+    assert result.leads == {id(nodes[0]): 8, id(nodes[1]): 0}
+    assert result.arena == result.bound == 32 + 8
+    kept = plan(Graph(nodes, [a], [c, a]), lead=lead)
+    verify(kept)
+    assert kept.arena == 64
+    with pytest.raises(PlanError, match="writes 'b' over its input 'a'"):
+        verify(replace(result, offsets={**result.offsets, id(a): 4}))
 
 
 def test_a_view_keeps_its_source_from_being_overwritten() -> None:

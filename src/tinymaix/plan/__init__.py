@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from tinymaix.plan.arena import Plan, plan
 from tinymaix.plan.check import PlanError, verify
+from tinymaix.plan.overlap import row_lead
 
-__all__ = ["Plan", "PlanError", "plan", "verify"]
+__all__ = ["Plan", "PlanError", "plan", "row_lead", "verify"]

@@ -49,7 +49,10 @@ def _step(memory: _Memory, node: Node) -> None:
         for i, source in enumerate(node.inputs):
             if source is None or source.is_constant or view:
                 continue
-            replaced = i in may and memory.offset(source) == memory.offset(tensor)
+            distance = memory.offset(source) - memory.offset(tensor)
+            replaced = i in may and distance == 0
+            if i == 0 == index and id(node) in memory.plan.leads:
+                replaced = replaced or distance >= memory.plan.leads[id(node)]
             if not replaced and _overlap(memory.range(source), memory.range(tensor)):
                 raise PlanError(f"{name} writes '{tensor.name}' over its input '{source.name}'")
     for a, first in enumerate(written):

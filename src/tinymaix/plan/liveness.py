@@ -6,7 +6,7 @@ reading the outputs. A node's inputs, outputs and scratch are all alive during i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tinymaix.graph import Graph, ModelError, Node, Tensor
@@ -38,6 +38,7 @@ class Buffer:
     spans: list[Span]
     tensors: list[Tensor]
     node: Node | None = None  # the node whose scratch this is
+    behind: Behind | None = None  # the input that its first value may run into
 
     @property
     def first(self) -> int:
@@ -54,6 +55,33 @@ class Buffer:
     def size_during(self, first: int, last: int) -> int:
         """The most bytes in use in any step from ``first`` to ``last``."""
         return max((s.size for s in self.spans if s.first <= last and first <= s.last), default=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """In the step where ``source`` ends, it may be overwritten where it begins ``lead`` bytes or more above."""
+
+    source: Buffer
+    lead: int
+    saved: int  # bytes that both together need less than apart
+
+
+@dataclass(frozen=True, eq=False)
+class Saving:
+    """A value that an output may replace at the same offset, or from ``lead`` bytes below it on."""
+
+    value: Value
+    size: int  # bytes saved
+    lead: int | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a plan may do: see `tinymaix.plan.plan`."""
+
+    alignment: int
+    in_place: bool
+    lead: Callable[[Node], int | None] | None
 
 
 def align(size: int, alignment: int) -> int:
@@ -104,23 +132,31 @@ def shared_by_view(node: Node) -> Tensor | None:
     return source if source is not None and not source.is_constant else None
 
 
-def reusable(node: Node, values: dict[int, Value]) -> list[Value]:
-    """Values that the first output may replace in place if this node is the last to read them, largest first."""
+def savings(node: Node, values: dict[int, Value], rules: Rules) -> list[Saving]:
+    """What the first output may share with an input if this node is the last to read it, the largest saving first."""
     if node.op.is_view or not node.outputs:
         return []
-    indices = set(node.op.overwrites(node))
-    allowed: list[Value] = []
-    forbidden: list[Value] = []
-    for index, tensor in enumerate(node.inputs):
-        if tensor is not None and not tensor.is_constant:
-            (allowed if index in indices else forbidden).append(values[id(tensor)])
-    unique = {id(v): v for v in allowed if not any(v is f for f in forbidden)}
-    return sorted(unique.values(), key=lambda v: -v.size)
+    output = values[id(node.output)]
+    readings = [(i, values[id(t)]) for i, t in enumerate(node.inputs) if t is not None and not t.is_constant]
+    found = {}
+    indices = set(node.op.overwrites(node)) if rules.in_place else set()
+    lead = rules.lead(node) if rules.lead else None
+    for i, value in readings:
+        if value is output or value.is_output:
+            continue
+        if all(k in indices for k, other in readings if other is value):
+            found[id(value)] = Saving(value, min(value.size, output.size))
+        elif i == 0 and lead is not None and all(k == 0 for k, other in readings if other is value):
+            distance = align(lead, rules.alignment)
+            both = max(distance + value.size, output.size)
+            if both < value.size + output.size:
+                found[id(value)] = Saving(value, value.size + output.size - both, distance)
+    return sorted(found.values(), key=lambda saving: -saving.size)
 
 
-def buffers_of(graph: Graph, order: Sequence[Node], alignment: int, in_place: bool) -> list[Buffer]:
+def buffers_of(graph: Graph, order: Sequence[Node], rules: Rules) -> list[Buffer]:
     """Everything that needs bytes in the arena when the nodes run in ``order``."""
-    values = values_of(graph, alignment)
+    values = values_of(graph, rules.alignment)
     step = {id(node): i for i, node in enumerate(order)}
     buffers: dict[int, Buffer] = {}  # by id of value
     scratch: list[Buffer] = []
@@ -128,21 +164,27 @@ def buffers_of(graph: Graph, order: Sequence[Node], alignment: int, in_place: bo
     def end(value: Value, first: int) -> int:
         return len(order) if value.is_output else max((step[id(n)] for n in value.readers), default=first)
 
-    def start(tensor: Tensor, first: int, place: Buffer | None = None) -> None:
+    def start(tensor: Tensor, first: int, shared: Saving | None = None) -> None:
         value = values[id(tensor)]
-        if id(value) not in buffers:
-            buffer = buffers[id(value)] = place or Buffer([], [])
-            buffer.spans.append(Span(first, end(value, first), value.size))
-            buffer.tensors.extend(value.tensors)
+        if id(value) in buffers:
+            return
+        buffer = Buffer([], [])
+        if shared is not None and shared.lead is None:
+            buffer = buffers[id(shared.value)]
+        elif shared is not None and shared.lead is not None:
+            buffer.behind = Behind(buffers[id(shared.value)], shared.lead, shared.size)
+        buffers[id(value)] = buffer
+        buffer.spans.append(Span(first, end(value, first), value.size))
+        buffer.tensors.extend(value.tensors)
 
     for tensor in graph.inputs:
         start(tensor, -1)
     for i, node in enumerate(order):
-        dying = [v for v in reusable(node, values) if end(v, i) == i] if in_place else []
+        dying = next((s for s in savings(node, values, rules) if end(s.value, i) == i), None)
         for tensor in node.outputs:
-            start(tensor, i, buffers[id(dying[0])] if dying and tensor is node.output else None)
+            start(tensor, i, dying if tensor is node.output else None)
         if size := node.op.scratch(node):
-            scratch.append(Buffer([Span(i, i, align(size, alignment))], [], node))
+            scratch.append(Buffer([Span(i, i, align(size, rules.alignment))], [], node))
     for tensor in graph.outputs:
         start(tensor, 0)  # a constant, which the run function copies at any time
     return [*{id(b): b for b in buffers.values()}.values(), *scratch]
@@ -157,4 +199,6 @@ def live_bytes(buffers: Sequence[Buffer]) -> dict[int, int]:
                 live[step] = live.get(step, 0) + span.size
             if i:  # the step where one value replaces another needs only the larger of both
                 live[span.first] -= min(span.size, buffer.spans[i - 1].size)
+        if buffer.behind is not None:
+            live[buffer.first] -= buffer.behind.saved
     return live

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinymaix.graph import Graph, Node
-from tinymaix.plan.liveness import Value, align, reusable, values_of
+from tinymaix.plan.liveness import Rules, Value, align, savings, values_of
 
 BUDGET = 3000  # states kept over all levels; it decides the worst case of the planning time
 
@@ -23,12 +23,12 @@ class _Step:
     made: int  # bytes of new values and scratch during the step
     lost: int  # bytes that die right after it: scratch and values that nothing reads
     reads: list[tuple[int, int]]  # (size, readers) of values that die once all readers ran
-    reusable: list[tuple[int, int]]  # (bytes saved, readers) of values that the output may replace
+    savings: list[tuple[int, int]]  # (bytes saved, readers) of values that the output may replace
     least: int  # bytes that are alive during this step in any order
 
     def run(self, done: int, live: int) -> tuple[int, int]:
         """(bytes during the step, bytes after it). ``done`` includes the node itself."""
-        saved = max((size for size, readers in self.reusable if not readers & ~done), default=0)
+        saved = max((size for size, readers in self.savings if not readers & ~done), default=0)
         freed = sum(size for size, readers in self.reads if not readers & ~done)
         return live + self.made - saved, live + self.made - self.lost - freed
 
@@ -36,10 +36,10 @@ class _Step:
 _Path = tuple[int, "_Path"] | None  # the last node, and the path before it
 
 
-def better_order(graph: Graph, alignment: int, in_place: bool) -> list[Node] | None:
+def better_order(graph: Graph, rules: Rules) -> list[Node] | None:
     """An order with a lower peak than the graph's own, or None where none was found."""
-    values = values_of(graph, alignment)
-    steps = _steps(graph, values, alignment, in_place)
+    values = values_of(graph, rules.alignment)
+    steps = _steps(graph, values, rules)
     first = _unique([values[id(t)] for t in (*graph.inputs, *(t for t in graph.outputs if t.is_constant))])
     start = sum(v.size for v in first if v.readers or v.is_output)
     peak, live, done = 0, start, 0
@@ -85,7 +85,7 @@ def _unroll(path: _Path) -> list[int]:
     return nodes[::-1]
 
 
-def _steps(graph: Graph, values: dict[int, Value], alignment: int, in_place: bool) -> list[_Step]:
+def _steps(graph: Graph, values: dict[int, Value], rules: Rules) -> list[_Step]:
     index = {id(node): i for i, node in enumerate(graph.nodes)}
     maker = {id(t): i for i, node in enumerate(graph.nodes) for t in node.outputs}
     readers = {id(v): sum({1 << index[id(n)] for n in v.readers}) for v in values.values()}
@@ -93,12 +93,11 @@ def _steps(graph: Graph, values: dict[int, Value], alignment: int, in_place: boo
     needs = [sum({1 << maker[id(t)] for t in node.activations if id(t) in maker}) for node in graph.nodes]
     steps = []
     for i, node in enumerate(graph.nodes):
-        scratch = align(node.op.scratch(node), alignment)
+        scratch = align(node.op.scratch(node), rules.alignment)
         read = _unique([values[id(t)] for t in node.activations])
         new = [v for v in _unique([values[id(t)] for t in node.outputs]) if id(v) not in there]
         there.update(id(v) for v in new)
-        replaced = [v for v in reusable(node, values) if not v.is_output] if in_place else []
-        saved = [(min(v.size, values[id(node.output)].size), readers[id(v)]) for v in replaced]
+        saved = [(saving.size, readers[id(saving.value)]) for saving in savings(node, values, rules)]
         made = scratch + sum(v.size for v in new)
         steps.append(
             _Step(
@@ -107,7 +106,7 @@ def _steps(graph: Graph, values: dict[int, Value], alignment: int, in_place: boo
                 made=made,
                 lost=scratch + sum(v.size for v in new if not v.readers and not v.is_output),
                 reads=[(v.size, readers[id(v)]) for v in read if not v.is_output],
-                reusable=saved,
+                savings=saved,
                 least=made + sum(v.size for v in read) - max((size for size, _ in saved), default=0),
             )
         )

@@ -31,6 +31,11 @@ class Problem:
                 above[i][j] = buffers[i].size_during(buffers[j].first, buffers[j].last)
                 above[j][i] = buffers[j].size_during(buffers[i].first, buffers[i].last)
             alive.append(j)
+        index = {id(buffer): i for i, buffer in enumerate(buffers)}
+        for j, buffer in enumerate(buffers):
+            if buffer.behind is not None:
+                source = index[id(buffer.behind.source)]
+                above[j][source] = min(above[j][source], buffer.behind.lead)
         return Problem(buffers, [b.size for b in buffers], above)
 
     def arena(self, offsets: Sequence[int]) -> int:
