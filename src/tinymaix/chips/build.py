@@ -33,11 +33,13 @@ COMMON = (
 )
 AVR_ROOM = {"__TEXT_REGION_LENGTH__": 0x800000, "__DATA_REGION_LENGTH__": 0xFD00, "__stack": 0xFEFF}
 """Linker symbols: the crt of the device, but regions that hold any program, and the stack above the data."""
-DEBIAN = {
-    "arm-none-eabi-": "gcc-arm-none-eabi libnewlib-arm-none-eabi",
-    "riscv64-unknown-elf-": "gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf",
-    "avr-": "gcc-avr avr-libc",
-}
+DEBIAN = {"arm-none-eabi-": "gcc-arm-none-eabi", "riscv64-unknown-elf-": "gcc-riscv64-unknown-elf"}
+BARE = ("-isystem", str(STARTUP / "include"), "-Wl,--entry=__tm_reset", "-T", str(STARTUP / "memory.ld"))
+"""No C library: the few functions that compilers call by themselves are in startup/memory.c."""
+CLANG = ("-fno-sanitize=all", "-fhosted")
+"""zig builds freestanding with sanitizers, where a memcpy of 4 bytes is a call; both are undone."""
+GCC = ("-ffreestanding", "-fbuiltin")
+"""gcc needs to be told that there are no headers of a C library, but that memcpy is still memcpy."""
 
 
 def build(
@@ -58,16 +60,18 @@ def build(
     if optimize not in OPTIMIZE:
         raise ValueError(f'optimize is "{optimize}"; it must be one of {", ".join(OPTIMIZE)}.')
     core = chip.core
-    compiler = _compiler(core, _choose(core, toolchain))
-    startup = [STARTUP / core.startup] if core.startup else []
+    toolchain = _choose(core, toolchain)
+    package("elftools")
+    compiler = _compiler(core, toolchain)
     macros = [f"-D{name}={value}" if value else f"-D{name}" for name, value in (defines or {}).items()]
     folders = [f"-I{folder}" for folder in include]
+    flags = [*COMMON, *_optimize(toolchain, optimize), *macros, *folders]
+    inputs = [*sources, *(STARTUP / name for name in core.startup)]
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / ("firmware.so" if core.emulator == "host" else "firmware.elf")
     with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
         fresh = Path(scratch) / target.name
-        flags = [*COMMON, *_optimize(compiler, optimize), *macros, *folders, *_link(core)]
-        compile_c([*compiler, *flags, *sources, *startup, "-o", fresh], f"for {chip.title}")
+        compile_c([*compiler, *flags, *inputs, *_link(core, toolchain), "-o", fresh], f"for {chip.title}")
         os.replace(fresh, target)
     return read_firmware(target, chip)
 
@@ -90,25 +94,26 @@ def _choose(core: Core, toolchain: str) -> str:
 
 def _compiler(core: Core, toolchain: str) -> list[str]:
     """The compiler's command with the flags of the core."""
-    package("elftools")
     if toolchain == "host":
         return host_cc()
     if toolchain == "clang":
-        return [*zig_cc(), *(core.clang or ()), "-fno-sanitize=all", "-isystem", str(STARTUP / "include")]
+        return [*zig_cc(), *(core.clang or ()), *CLANG]
     prefix = core.gcc_prefix or ""
-    debian = DEBIAN.get(prefix, "gcc")
-    return [program(f"{prefix}gcc", f"On Debian and Ubuntu: apt-get install {debian}"), *core.gcc]
+    if core.family == "avr":
+        return [program(f"{prefix}gcc", "On Debian and Ubuntu: apt-get install gcc-avr avr-libc"), *core.gcc]
+    advice = f"On Debian and Ubuntu: apt-get install {DEBIAN.get(prefix, 'gcc')}"
+    return [program(f"{prefix}gcc", advice), *core.gcc, *GCC]
 
 
-def _optimize(compiler: Sequence[str], optimize: str) -> list[str]:
-    """zig turns -O3 into -O2, so clang's own driver is told once more."""
+def _optimize(toolchain: str, optimize: str) -> list[str]:
+    """zig turns -O3 into -O2, so its clang is told once more."""
     flag = OPTIMIZE[optimize]
-    return [flag, "-Xclang", flag] if "ziglang" in compiler and flag == "-O3" else [flag]
+    return [flag, "-Xclang", flag] if toolchain == "clang" and flag == "-O3" else [flag]
 
 
-def _link(core: Core) -> list[str]:
+def _link(core: Core, toolchain: str) -> list[str]:
     if core.emulator == "host":
         return ["-shared", "-fPIC"]
     if core.family == "avr":
         return ["-Wl,--gc-sections", *(f"-Wl,--defsym,{name}={value:#x}" for name, value in AVR_ROOM.items())]
-    return ["-Wl,--gc-sections", "-Wl,--entry=__tm_reset", "-T", str(STARTUP / "memory.ld"), "-nostartfiles"]
+    return ["-Wl,--gc-sections", *BARE, *(["-nostdlib", "-lgcc"] if toolchain == "gcc" else [])]

@@ -34,7 +34,7 @@ class Chip:
     title: str
     core: Core
     mhz: float | None = None
-    """Highest clock of the data sheet, in MHz."""
+    """The highest clock of the data sheet, or the clock of its boards, in MHz."""
     flash: int | None = None
     """Bytes for code and constants (outside the chip where it has none inside)."""
     ram: int | None = None

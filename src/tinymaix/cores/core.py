@@ -25,8 +25,8 @@ class Core:
     """"unicorn", "simavr" or "host"; None where the core cannot be emulated."""
     model: str | None = None
     """The emulator's name for the core: a unicorn CPU constant, or the simavr and avr-libc device."""
-    startup: str | None = None
-    """The file under chips/startup/ that runs before tm_main."""
+    startup: tuple[str, ...] = ()
+    """The files under chips/startup/ that are linked in and run before tm_main."""
     bits: int = 32
     """Width of a general register."""
     int_bytes: int = 4

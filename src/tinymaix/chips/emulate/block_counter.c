@@ -100,6 +100,9 @@ static uint32_t instructions_of(counter *c, void *uc, uint64_t address, uint32_t
 /* unicorn's uc_cb_hookcode_t */
 void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     counter *c = user;
+    if (!size) { /* an instruction that does not exist: unicorn faults next */
+        return;
+    }
     edge *e = find(c->edges, c->room, c->previous, address, size);
     if (!e->instructions) {
         uint32_t n = instructions_of(c, uc, address, size);

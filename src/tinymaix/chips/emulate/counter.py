@@ -48,23 +48,34 @@ class BlockCounter:
         if not self._counter:
             raise MemoryError("no memory for a block counter")
         weakref.finalize(self, self._library.counter_free, self._counter)
-        self._hook = ctypes.c_size_t(0)
+        self._hook: ctypes.c_size_t | None = None
 
-    def attach(self, limit: int | None) -> None:
-        """Count from 0 on, until detach; stop the engine after `limit` instructions."""
+    def start(self, limit: int | None) -> None:
+        """Count from 0 on; stop the engine after `limit` instructions. The hook stays until `detach`."""
         self._library.counter_start(self._counter, NO_LIMIT if limit is None else limit)
-        kind = package("unicorn").UC_HOOK_BLOCK
-        callback = ctypes.cast(self._library.counter_hook, ctypes.c_void_p)
-        handle, first, last = self._engine._uch, ctypes.c_uint64(1), ctypes.c_uint64(0)
+        if self._hook is not None:
+            return
+        self._hook = ctypes.c_size_t(0)
         status = self._unicorn.uc_hook_add(
-            handle, ctypes.byref(self._hook), kind, callback, ctypes.c_void_p(self._counter), first, last
+            self._engine._uch,
+            ctypes.byref(self._hook),
+            package("unicorn").UC_HOOK_BLOCK,
+            ctypes.cast(self._library.counter_hook, ctypes.c_void_p),
+            ctypes.c_void_p(self._counter),
+            ctypes.c_uint64(1),  # a first address above the last one means every address
+            ctypes.c_uint64(0),
         )
         if status:
             raise RuntimeError(f"unicorn refuses a block hook (error {status})")
+        self._engine.ctl_flush_tb()  # code translated before does not call the hook
 
     def detach(self) -> None:
-        """Stop counting."""
-        self._unicorn.uc_hook_del(self._engine._uch, self._hook)
+        """Count no more, and run at full speed."""
+        self._library.counter_start(self._counter, NO_LIMIT)
+        if self._hook is not None:
+            self._unicorn.uc_hook_del(self._engine._uch, self._hook)
+            self._engine.ctl_flush_tb()
+            self._hook = None
 
     @property
     def instructions(self) -> int:

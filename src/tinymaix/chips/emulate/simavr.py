@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -37,13 +37,15 @@ class SimavrMachine:
         check_entry(firmware)
         self._firmware = firmware
         self._program = _host()
+        self._end: Callable[[], object] = lambda: None
         self.reset()
 
     def reset(self) -> None:
         """See Machine."""
+        self._end()
         device = self._firmware.chip.core.model or ""
         self._process = subprocess.Popen([self._program, device], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        weakref.finalize(self, _stop, self._process)
+        self._end = weakref.finalize(self, _stop, self._process)
         self._answer()
         image = bytearray()
         for address, data in load_image(self._firmware):

@@ -24,12 +24,11 @@ class UnicornMachine:
         check_entry(firmware)
         self._unicorn = package("unicorn")
         self._firmware = firmware
-        self._thumb = firmware.chip.core.startup == "cortex_m.S"
+        self._thumb = firmware.chip.core.family.startswith("armv")
         self.reset()
 
     def reset(self) -> None:
         """See Machine."""
-        self._fault = ""
         self._engine = self._power_on()
         self._counter = BlockCounter(self._engine, self._thumb)
         symbols = self._firmware.symbols
@@ -48,14 +47,11 @@ class UnicornMachine:
         engine.reg_write(self._register("SP"), self._top)
         engine.reg_write(self._register("LR" if self._thumb else "RA"), halt | self._thumb)
         engine.mem_write(self._stack, PAINT * (self._top - self._stack))
-        counting = count or limit is not None
-        if counting:
-            self._counter.attach(limit)
-        try:
-            self._execute(firmware.symbols["tm_main"][0], halt)
-        finally:
-            if counting:
-                self._counter.detach()
+        if count or limit is not None:
+            self._counter.start(limit)
+        else:
+            self._counter.detach()
+        self._execute(firmware.symbols["tm_main"][0], halt)
         blocks, edges = self._counter.figures() if count else (None, None)
         return Emulation(
             instructions=self._counter.instructions if count else None,
@@ -106,7 +102,7 @@ class UnicornMachine:
     def _execute(self, begin: int, until: int) -> None:
         """Run from one address until another is reached. Raises EmulationError."""
         program_counter = self._register("PC")
-        problem = ""
+        problem = self._fault = ""
         try:
             self._engine.emu_start(begin | self._thumb, until)
         except self._unicorn.UcError as error:

@@ -13,7 +13,7 @@ def _core(name: str, title: str, clang_cpu: str, gcc_cpu: str) -> Core:
         gcc=("-mthumb", f"-mcpu={gcc_cpu}"),
         emulator="unicorn",
         model="UC_CPU_ARM_CORTEX_M0",  # the M0+ runs the same instructions
-        startup="cortex_m.S",
+        startup=("cortex_m.S", "memory.c"),
         features=frozenset({"mul"}),
     )
 

@@ -18,7 +18,7 @@ def _core(name: str, title: str, clang_cpu: str, gcc_cpu: str, fpu: str, model: 
         gcc=("-mthumb", f"-mcpu={gcc_cpu}", "-mfloat-abi=hard", f"-mfpu={fpu}"),
         emulator="unicorn",
         model=model,
-        startup="cortex_m.S",
+        startup=("cortex_m.S", "memory.c"),
         features=FEATURES,
     )
 

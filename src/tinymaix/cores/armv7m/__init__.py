@@ -12,7 +12,7 @@ CORES = (
         gcc=("-mthumb", "-mcpu=cortex-m3"),
         emulator="unicorn",
         model="UC_CPU_ARM_CORTEX_M3",
-        startup="cortex_m.S",
+        startup=("cortex_m.S", "memory.c"),
         features=frozenset({"mul", "mull", "div", "unaligned"}),
     ),
 )

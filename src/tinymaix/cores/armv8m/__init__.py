@@ -11,7 +11,7 @@ def _core(name: str, title: str, clang_cpu: str) -> Core:
         clang=("-target", "thumb-freestanding-eabihf", "-mfloat-abi=hard", f"-mcpu={clang_cpu}"),
         gcc_prefix="arm-none-eabi-",
         gcc=("-mthumb", f"-mcpu={name}", "-mfloat-abi=hard"),
-        startup="cortex_m.S",
+        startup=("cortex_m.S", "memory.c"),
         arena_align=16,
         features=frozenset({"mul", "mull", "div", "unaligned", "dsp", "fpu", "mve"}),
     )

@@ -15,7 +15,7 @@ def _core(name: str, title: str, device: str, *, emulated: bool = True, progmem:
         gcc=(f"-mmcu={device}",),
         emulator="simavr" if emulated else None,
         model=device,
-        startup="avr.c",
+        startup=("avr.c",),
         bits=8,
         int_bytes=2,
         pointer_bytes=2,

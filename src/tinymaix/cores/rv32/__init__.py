@@ -16,7 +16,7 @@ def _core(isa: str, abi: str) -> Core:
         gcc=(f"-march={isa}", f"-mabi={abi}"),
         emulator="unicorn",
         model="UC_CPU_RISCV32_ANY",
-        startup="riscv.S",
+        startup=("riscv.S", "memory.c"),
         features=frozenset(features),
     )
 

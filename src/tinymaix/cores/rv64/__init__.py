@@ -12,7 +12,7 @@ CORES = (
         gcc=("-march=rv64gc", "-mabi=lp64d", "-mcmodel=medany"),
         emulator="unicorn",
         model="UC_CPU_RISCV64_ANY",
-        startup="riscv.S",
+        startup=("riscv.S", "memory.c"),
         bits=64,
         pointer_bytes=8,
         features=frozenset({"mul", "mull", "div", "fpu"}),
