@@ -45,9 +45,10 @@ class LeakyRelu(Unary):
 
     def raw(self, node: Node, q: Array) -> Array:
         x, y = node.input(0).q, node.output.q
-        slope = x.scale[0] * np.float32(self.alpha) / y.scale[0]  # float32, as TFLM has it
-        positive = requantize(q - x.z, *quantize_multiplier(float(x.scale[0] / y.scale[0])))
-        negative = requantize(q - x.z, *quantize_multiplier(float(slope)))
+        slope = x.s * self.alpha / y.s
+        positive = requantize(q - x.z, *quantize_multiplier(x.s / y.s))
+        # TFLM rounds halves as if the sign of alpha were applied at the end.
+        negative = requantize(q - x.z, *quantize_multiplier(abs(slope))) * (-1 if slope < 0 else 1)
         return np.asarray(np.clip(np.where(q >= x.z, positive, negative) + y.z, -128, 127))
 
     def real(self, x: Array) -> Array:

@@ -7,9 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
+from tinymaix.graph import Array, Node, Shape, Tensor
 from tinymaix.ops.base import Operator, array
 from tinymaix.ops.emit import Argument, Kernel, LayerCode
+from tinymaix.ops.move import input_shape
 
 
 class Unary(Operator):
@@ -31,7 +32,7 @@ class Unary(Operator):
         return {}
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
-        return [first_shape(inputs)]
+        return [input_shape(inputs)]
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         x = array(inputs[0])
@@ -53,13 +54,6 @@ class Unary(Operator):
             code.call(self.float_kernel, x=x, y=y, n=n, **self.float_arguments())
         else:
             code.call(LOOKUP_S8, x=x, y=y, table=code.constant("table", self.table(node)), n=n)
-
-
-def first_shape(inputs: Sequence[Tensor | None]) -> Shape:
-    """Shape of the first input. Raises ModelError where it is missing."""
-    if not inputs or inputs[0] is None:
-        raise ModelError("its input is missing")
-    return inputs[0].shape
 
 
 def fixed_output_problems(node: Node, scale: float, zero_point: int) -> list[str]:

@@ -20,18 +20,19 @@ class Relu(Unary):
     float_kernel: ClassVar[Kernel] = RELU_F32
 
     def raw(self, node: Node, q: Array) -> Array:
-        return requantize_and_clamp(node, q, "relu")
+        return requantize_and_clamp(node, q, "relu", node.input(0).q.s / node.output.q.s)
 
     def real(self, x: Array) -> Array:
         return np.where(x < 0, np.float32(0), x)
 
 
-def requantize_and_clamp(node: Node, q: Array, activation: str) -> Array:
-    """Raw values on the input's scale -> the output's scale, clamped to the range of ``activation``.
-
-    TFLM's RELU6 alone leaves the values on the input's scale. Where the two scales are one, as converters make them,
-    that is the same; where they are not, this follows LiteRT, which is right.
-    """
+def requantize_and_clamp(node: Node, q: Array, activation: str, ratio: float) -> Array:
+    """Raw values times ``ratio`` (of the scales of input and output), clamped to the range of ``activation``."""
     x, y = node.input(0).q, node.output.q
     low, high = quantized_range(activation, node.output)
-    return np.asarray(np.clip(requantize(q - x.z, *quantize_multiplier(x.s / y.s)) + y.z, low, high))
+    return np.asarray(np.clip(requantize(q - x.z, *quantize_multiplier(ratio)) + y.z, low, high))
+
+
+def float_ratio(node: Node) -> float:
+    """Ratio of the scales of input and output in float32, as LiteRT takes it."""
+    return float(node.input(0).q.scale[0] / node.output.q.scale[0])

@@ -10,7 +10,7 @@ import numpy as np
 from tinymaix.graph import Array, Node
 from tinymaix.ops.emit import Argument, Kernel
 from tinymaix.ops.lookup import CLAMP_ALL_F32, Unary
-from tinymaix.ops.relu import requantize_and_clamp
+from tinymaix.ops.relu import float_ratio, requantize_and_clamp
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Relu6(Unary):
     float_kernel: ClassVar[Kernel] = CLAMP_ALL_F32
 
     def raw(self, node: Node, q: Array) -> Array:
-        return requantize_and_clamp(node, q, "relu6")
+        """TFLM leaves the values on the input's scale. Where input and output share one, as converters make them, that
+        is the same; where they do not, this follows LiteRT, which is right."""
+        return requantize_and_clamp(node, q, "relu6", float_ratio(node))
 
     def real(self, x: Array) -> Array:
         return np.clip(x, np.float32(0), np.float32(6))

@@ -10,7 +10,7 @@ import numpy as np
 from tinymaix.graph import Array, Node
 from tinymaix.ops.emit import Argument, Kernel
 from tinymaix.ops.lookup import CLAMP_ALL_F32, Unary
-from tinymaix.ops.relu import requantize_and_clamp
+from tinymaix.ops.relu import float_ratio, requantize_and_clamp
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class ReluN1To1(Unary):
     float_kernel: ClassVar[Kernel] = CLAMP_ALL_F32
 
     def raw(self, node: Node, q: Array) -> Array:
-        return requantize_and_clamp(node, q, "relu_n1_to_1")
+        return requantize_and_clamp(node, q, "relu_n1_to_1", float_ratio(node))
 
     def real(self, x: Array) -> Array:
         return np.clip(x, np.float32(-1), np.float32(1))

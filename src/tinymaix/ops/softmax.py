@@ -14,7 +14,7 @@ from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_math import INVERSE_OF_ONE_PLUS, exp_negative, inverse_of_one_plus
 from tinymaix.ops.fixed_point import CLAMP, MUL_HIGH, ROUNDING_SHIFT, mul_high, quantize_multiplier, rounding_shift
 from tinymaix.ops.float_math import EXP_F32
-from tinymaix.ops.lookup import first_shape
+from tinymaix.ops.move import input_shape
 
 INPUT_BITS = 5  # x - max is Q5.26
 SUM_SHIFT = 12  # the sum of exponentials is Q12.19
@@ -39,7 +39,7 @@ class Softmax(Operator):
         return {0: ("f32", self.beta)}, list(node.inputs)
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
-        shape = first_shape(inputs)
+        shape = input_shape(inputs)
         if not shape:
             raise ModelError("the input of SOFTMAX is a scalar; it needs at least one axis")
         return [shape]
