@@ -95,8 +95,8 @@ class Operator:
         raise NotImplementedError(f"{self.kind} has no reference")
 
     def overwrites(self, node: Node) -> list[int]:
-        """Indices of the inputs whose memory the first output may share, because each output element is written only
-        after every input element at the same or a later address has been read."""
+        """Indices of the inputs at whose address the first output may begin: an output element is written only after
+        the input elements in its place were read for the last time."""
         return []
 
     def scratch(self, node: Node) -> int:
