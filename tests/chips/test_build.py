@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chips.programs import AVR, EMULATED, make
+from tests.chips.programs import AVR, EMULATED, make, power_on
 from tinymaix.chips import ToolError, find_chip
 from tinymaix.chips.build import OPTIMIZE, BuildError, build
 
@@ -90,6 +90,12 @@ def test_a_missing_compiler_is_named(core: str, debian: str, tmp_path: Path, mon
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ToolError, match=debian):
         build([], find_chip(core), out_dir=tmp_path, toolchain="gcc")
+
+
+def test_the_wheel_compiles_for_a_host_without_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    firmware = make("int tm_main(void) { return 5; }", "host", tmp_path)
+    assert power_on(firmware).run({}, {}).result == 5
 
 
 def test_a_missing_wheel_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

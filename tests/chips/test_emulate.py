@@ -36,6 +36,24 @@ def test_instructions_of_a_loop(core: str, tmp_path: Path) -> None:
     assert sorted(emulation.edges.values()) == [1, 1, 1, 998]
 
 
+@pytest.mark.parametrize("core", ["cortex-m4", "rv32imac", "rv64gc"])
+def test_instructions_of_long_code_across_pages(core: str, tmp_path: Path) -> None:
+    narrow, wide = ("nop", "nop.w") if core in ARM else ("c.nop", ".option push; .option norvc; nop; .option pop")
+    end = "bx lr" if core in ARM else "ret"
+    program = f"""
+    {".syntax unified; .thumb; .thumb_func" if core in ARM else ""}
+    .text\n .global tm_main\n .type tm_main, {"%" if core in ARM else "@"}function
+tm_main:
+    {narrow}
+    .rept 5000
+    {wide}
+    .endr
+    {end}
+    .size tm_main, . - tm_main
+"""
+    assert power_on(make(program, core, tmp_path, suffix=".S")).run({}, {}).instructions == 5002
+
+
 @pytest.mark.parametrize("core", AVR)
 def test_cycles_of_an_avr_loop(core: str, tmp_path: Path) -> None:
     machine = power_on(make(LOOPS["avr"], core, tmp_path, suffix=".S"))
@@ -219,6 +237,25 @@ def test_an_access_outside_of_memory_is_a_sentence(core: str, tmp_path: Path) ->
     for _ in range(2):
         with pytest.raises(EmulationError, match=r"accessed 4 bytes at 0x10 .*tm_main\+0x"):
             machine.run({}, {})
+
+
+@pytest.mark.parametrize("core", ["cortex-m0", "rv32imac", "cortex-m4"])
+def test_unaligned_words_fault_where_they_do_on_the_chip(core: str, tmp_path: Path) -> None:
+    load = "ldr %0, [%1]" if core in ARM else "lw %0, 0(%1)"
+    program = f"""
+    #include <stdint.h>
+    uint8_t bytes[8] = {{1, 2, 3, 4, 5, 6, 7, 8}};
+    volatile int at;
+    int tm_main(void) {{ int r; __asm volatile("{load}" : "=&r"(r) : "r"(bytes + at)); return r; }}
+    """
+    machine = power_on(make(program, core, tmp_path))
+    assert machine.run(words({"at": 4}), {}).result == 0x08070605
+    if core == "cortex-m4":
+        assert machine.run(words({"at": 1}), {}).result == 0x05040302
+    else:
+        with pytest.raises(EmulationError, match=r"not aligned.*tm_main"):
+            machine.run(words({"at": 2}), {})
+        assert machine.run(words({"at": 0}), {}).result == 0x04030201
 
 
 @pytest.mark.parametrize("core", ["cortex-m0", "rv32imac"])

@@ -18,7 +18,7 @@ typedef struct {
     edge *edges; /* open addressing; `room` is a power of two */
     size_t used, room;
     uint64_t previous, executed, limit;
-    int thumb, error; /* error 1: past the limit, 2: out of memory or unreadable code */
+    int thumb, error; /* error 1: past the limit, 2: out of memory or unreadable code, 3: unaligned access */
     int (*read)(void *, uint64_t, void *, uint64_t);
     int (*stop)(void *);
 } counter;
@@ -122,6 +122,16 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     c->previous = address;
     if (c->executed > c->limit) {
         c->error = 1;
+        c->stop(uc);
+    }
+}
+
+/* unicorn's uc_cb_hookmem_t, for cores that fault on unaligned accesses, which unicorn itself lets pass */
+void counter_align(void *uc, int type, uint64_t address, int size, int64_t value, void *user) {
+    counter *c = user;
+    (void)type, (void)value;
+    if (address & (uint64_t)(size - 1) & 3) {
+        c->error = 3;
         c->stop(uc);
     }
 }

@@ -14,6 +14,13 @@ from tinymaix.chips.tools import cached_native, package
 
 SOURCE = Path(__file__).parent / "block_counter.c"
 NO_LIMIT = 2**64 - 1
+PROBLEMS = (
+    "",
+    "was stopped past its instruction limit",
+    "was stopped because its code could not be read or counted",
+    "accessed a word that is not aligned, which the chip does not allow,",
+)
+"""By counter.error of block_counter.c."""
 
 
 @cache
@@ -32,50 +39,53 @@ def _library() -> ctypes.CDLL:
     return library
 
 
-class BlockCounter:
-    """Counts the blocks that a unicorn engine executes while it is attached."""
+def _pointer(function: Any) -> ctypes.c_void_p:
+    return ctypes.cast(function, ctypes.c_void_p)
 
-    def __init__(self, engine: Any, thumb: bool) -> None:
+
+class BlockCounter:
+    """Counts the blocks that a unicorn engine executes; stops it at a limit and, if `strict`, at unaligned accesses."""
+
+    def __init__(self, engine: Any, *, thumb: bool, strict: bool) -> None:
         # The wheel's Python class only takes Python callbacks; its C library, which it has loaded, takes C ones.
         self._unicorn = package("unicorn.unicorn_py3.unicorn").uclib
         self._engine = engine
-        address = [
-            ctypes.cast(function, ctypes.c_void_p)
-            for function in (self._unicorn.uc_mem_read, self._unicorn.uc_emu_stop)
-        ]
         self._library = _library()
-        self._counter = self._library.counter_new(int(thumb), *address)
+        pointers = (_pointer(self._unicorn.uc_mem_read), _pointer(self._unicorn.uc_emu_stop))
+        self._counter = self._library.counter_new(int(thumb), *pointers)
         if not self._counter:
             raise MemoryError("no memory for a block counter")
         weakref.finalize(self, self._library.counter_free, self._counter)
-        self._hook: ctypes.c_size_t | None = None
+        kinds = package("unicorn")
+        self._callbacks = [(kinds.UC_HOOK_BLOCK, self._library.counter_hook)]
+        if strict:
+            self._callbacks.append((kinds.UC_HOOK_MEM_READ | kinds.UC_HOOK_MEM_WRITE, self._library.counter_align))
+        self._hooks: list[ctypes.c_size_t] = []
 
     def start(self, limit: int | None) -> None:
-        """Count from 0 on; stop the engine after `limit` instructions. The hook stays until `detach`."""
+        """Count from 0 on; stop the engine after `limit` instructions. The hooks stay until `detach`."""
         self._library.counter_start(self._counter, NO_LIMIT if limit is None else limit)
-        if self._hook is not None:
+        if self._hooks:
             return
-        self._hook = ctypes.c_size_t(0)
-        status = self._unicorn.uc_hook_add(
-            self._engine._uch,
-            ctypes.byref(self._hook),
-            package("unicorn").UC_HOOK_BLOCK,
-            ctypes.cast(self._library.counter_hook, ctypes.c_void_p),
-            ctypes.c_void_p(self._counter),
-            ctypes.c_uint64(1),  # a first address above the last one means every address
-            ctypes.c_uint64(0),
-        )
-        if status:
-            raise RuntimeError(f"unicorn refuses a block hook (error {status})")
-        self._engine.ctl_flush_tb()  # code translated before does not call the hook
+        first, last = ctypes.c_uint64(1), ctypes.c_uint64(0)  # a first address above the last means every address
+        user = ctypes.c_void_p(self._counter)
+        for kind, callback in self._callbacks:
+            hook = ctypes.c_size_t(0)
+            handle, function = self._engine._uch, _pointer(callback)
+            status = self._unicorn.uc_hook_add(handle, ctypes.byref(hook), kind, function, user, first, last)
+            if status:
+                raise RuntimeError(f"unicorn refuses a hook (error {status})")
+            self._hooks.append(hook)
+        self._engine.ctl_flush_tb()  # code translated before does not call the hooks
 
     def detach(self) -> None:
         """Count no more, and run at full speed."""
         self._library.counter_start(self._counter, NO_LIMIT)
-        if self._hook is not None:
-            self._unicorn.uc_hook_del(self._engine._uch, self._hook)
+        if self._hooks:
+            for hook in self._hooks:
+                self._unicorn.uc_hook_del(self._engine._uch, hook)
             self._engine.ctl_flush_tb()
-            self._hook = None
+            self._hooks = []
 
     @property
     def instructions(self) -> int:
@@ -83,12 +93,9 @@ class BlockCounter:
         return int(self._library.counter_executed(self._counter))
 
     @property
-    def passed_limit(self) -> bool:
-        """Whether the limit stopped the engine. Raises MemoryError where the counter itself failed."""
-        error = self._library.counter_error(self._counter)
-        if error == 2:
-            raise MemoryError("the block counter ran out of memory")
-        return bool(error)
+    def problem(self) -> str:
+        """Why the counter stopped the engine; empty where it did not."""
+        return PROBLEMS[self._library.counter_error(self._counter)]
 
     def figures(self) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]:
         """Executions by (address, size) of a block, and by (address before, address)."""

@@ -30,7 +30,8 @@ class UnicornMachine:
     def reset(self) -> None:
         """See Machine."""
         self._engine = self._power_on()
-        self._counter = BlockCounter(self._engine, self._thumb)
+        strict = "unaligned" not in self._firmware.chip.core.features
+        self._counter = BlockCounter(self._engine, thumb=self._thumb, strict=strict)
         symbols = self._firmware.symbols
         self._stack, self._top = symbols["__tm_stack"][0], symbols["__tm_stack_top"][0]
         self._engine.reg_write(self._register("SP"), self._top)
@@ -108,8 +109,7 @@ class UnicornMachine:
         except self._unicorn.UcError as error:
             problem = f"stopped{self._fault} ({error})"
         at = self._engine.reg_read(program_counter) & ~1
-        if self._counter.passed_limit:
-            problem = "was stopped past its instruction limit"
+        problem = self._counter.problem or problem
         if problem or at != until:
             where = f"{at:#x} ({self._firmware.nearest(at)})"
             raise EmulationError(f"The emulated {self._firmware.chip.title} {problem or 'stopped'} at {where}.")
