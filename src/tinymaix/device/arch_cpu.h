@@ -76,12 +76,7 @@ TM_INLINE int32_t tm_rshift(int32_t x, int n)
 }
 
 /* TFLite's MultiplyByQuantizedMultiplier, with its two roundings. */
-#if TM_OPT_LEVEL >= TM_OPT1
-TM_INLINE
-#else
-static TM_SMALL
-#endif
-int32_t tm_requant(int32_t x, const tm_scale_t *s)
+static TM_SMALL int32_t tm_requant(int32_t x, const tm_scale_t *s)
 {
     int left = s->shift > 0 ? (int)s->shift : 0;
     return tm_rshift(tm_mulhi((int32_t)((uint32_t)x << left), s->mult), left - (int)s->shift);

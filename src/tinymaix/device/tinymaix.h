@@ -7,9 +7,18 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#if __STDC_HOSTED__
+
+#define TM_MDL_INT8    0
+#define TM_MDL_INT16   1
+#define TM_MDL_FP32    2
+#define TM_MDL_FP16    3
+#define TM_MDL_FP8_143 4
+#define TM_MDL_FP8_152 5
+#include "tm_port.h"
+
+#if TM_HOSTED
 #include <string.h>
-#else /* a freestanding compiler has no string.h, but needs these functions itself */
+#else /* no string.h, but these functions, which compilers themselves call */
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -21,14 +30,6 @@ int memcmp(const void *a, const void *b, size_t n);
 #endif
 #endif
 
-#define TM_MDL_INT8    0
-#define TM_MDL_INT16   1
-#define TM_MDL_FP32    2
-#define TM_MDL_FP16    3
-#define TM_MDL_FP8_143 4
-#define TM_MDL_FP8_152 5
-#include "tm_port.h"
-
 /* Model files are byte arrays that are read as structures: without this, type-based alias analysis may reorder. */
 #if defined(__GNUC__)
 #define TM_ALIAS __attribute__((may_alias))
@@ -36,8 +37,10 @@ int memcmp(const void *a, const void *b, size_t n);
 #define TM_ALIAS
 #endif
 
-/* One copy of a function, small rather than fast. */
-#if defined(__clang__)
+/* TM_OPT0: one copy of a function, small rather than fast. */
+#if TM_OPT_LEVEL >= TM_OPT1
+#define TM_SMALL
+#elif defined(__clang__)
 #define TM_SMALL __attribute__((noinline, minsize))
 #elif defined(__GNUC__)
 #define TM_SMALL __attribute__((noinline))

@@ -9,7 +9,7 @@ typedef struct { /* its padding is the alignment of a 32-bit word on this machin
 
 /* Nearest integer, halves away from zero; beyond +-512, where any int8 saturates, +-512. Adds not 0.5, but the float below
  * it, which would else itself become 1. */
-int tm_round(float x)
+int TM_SMALL tm_round(float x)
 {
     const uint32_t bits = tm_bits(&x), sign = bits & 0x80000000u;
     uint32_t half = sign | 0x3EFFFFFFu;
@@ -22,18 +22,6 @@ int tm_round(float x)
 static TM_SMALL int fits(uint32_t oft, uint32_t a, uint32_t b, uint32_t size)
 {
     return oft <= size && a <= (size - oft) / b;
-}
-
-/* d: rank, h, w, c. q: scale and zero point. */
-static TM_SMALL tm_err_t check_tensor(const uint16_t *d, uint32_t oft, const sctype_t *s, uint32_t buf_size)
-{
-    const uint32_t pixels = (uint32_t)d[1] * d[2], zp = ((const tm_u32_t *)s)[1];
-    /* Coordinates with pads fit 16 bits, a sum over the pixels 32. */
-    if ((d[1] | d[2]) >> 14 || pixels >> 23 || !pixels || !d[3])
-        return TM_ERR_DIMS;
-    if (tm_bits(s) - 0x800000u >= 0x7F000000u || zp + 128 > 255) /* scale: positive, normal, finite */
-        return TM_ERR_SCALE;
-    return fits(oft, pixels, d[3], buf_size) ? TM_OK : TM_ERR_OFFSET;
 }
 
 /* Scales, weights and biases lie in the layer; o: their offsets. n: weights of one output channel. */
@@ -78,38 +66,45 @@ static TM_SMALL tm_err_t check_conv(const tml_conv2d_dw_t *l)
 
 static TM_SMALL tm_err_t check_layer(const tml_head_t *h, uint32_t buf_size)
 {
-    const uint32_t ni = tm_count(h->in_dims), no = tm_count(h->out_dims), c = h->in_dims[3];
-    const uint32_t in_oft = h->in_oft, out_oft = h->out_oft;
     const tml_add_t *l = (const tml_add_t *)h;
-    uint32_t span = 0, in1 = in_oft; /* layers work in place if the output begins at or before the input */
-    tm_err_t err = check_tensor(h->in_dims, in_oft, &h->in_s, buf_size);
-    if (err == TM_OK)
-        err = check_tensor(h->out_dims, out_oft, &h->out_s, buf_size);
-    if (err != TM_OK)
-        return err;
-    if (h->type == TML_CONV2D || h->type == TML_DWCONV2D || h->type == TML_FC) {
-        span = no; /* not these */
-        if (h->type != TML_FC)
-            err = check_conv((const tml_conv2d_dw_t *)h);
-        else
-            err = no != h->out_dims[3] ? TM_ERR_DIMS : check_weights(h, (const tm_u32_t *)&((const tml_fc_t *)h)->ws_oft, ni);
-    } else if (no != (h->type == TML_GAP ? c : ni)) {
-        return TM_ERR_DIMS;
-    }
-    if (h->type == TML_ADD) {
-        in1 = l->in_oft1;
-        err = check_tensor(h->in_dims, in1, &l->in_s1, buf_size);
-    }
-    if (h->type == TML_SOFTMAX) { /* fixed point: see there */
-        if (c > 4095 || h->out_dims[3] != c)
+    const uint32_t ni = tm_count(h->in_dims), no = tm_count(h->out_dims), c = h->in_dims[3], type = h->type;
+    const int gemm = type == TML_CONV2D || type == TML_DWCONV2D || type == TML_FC;
+    const uint16_t *d = h->out_dims;
+    const void *q = &h->out_s; /* scale and zero point */
+    uint32_t oft = h->out_oft;
+    int i;
+    for (i = 0;; i++) { /* output, input, second input */
+        const uint32_t pixels = (uint32_t)d[1] * d[2], n = pixels * d[3];
+        /* Coordinates with pads fit 16 bits, a sum over the pixels 32. */
+        if ((d[1] | d[2]) >> 14 || pixels >> 23 || !n)
             return TM_ERR_DIMS;
-        if (tm_bits(&h->in_s) - 0x32800000u >= 0x42000000u - 0x32800000u /* 2^-26 to 32 */ ||
-            tm_bits(&h->out_s) != 0x3B800000u /* 1/256 */ || h->out_zp != -128)
+        if (tm_bits(q) - 0x800000u >= 0x7F000000u || ((const tm_u32_t *)q)[1] + 128 > 255) /* scale: normal, > 0 */
             return TM_ERR_SCALE;
+        if (!fits(oft, pixels, d[3], buf_size))
+            return TM_ERR_OFFSET;
+        /* Layers work in place if the output begins at or before the input; but not convolutions. */
+        if (i > 0 && oft + n > h->out_oft && h->out_oft + (gemm ? no : 0) > oft)
+            return TM_ERR_OVERLAP;
+        if (i == (type == TML_ADD ? 2 : 1))
+            break;
+        d = h->in_dims;
+        oft = i ? l->in_oft1 : h->in_oft;
+        q = i ? (const void *)&l->in_s1 : (const void *)&h->in_s;
     }
-    if (err == TM_OK && ((in_oft + ni > out_oft && out_oft + span > in_oft) || (in1 + ni > out_oft && out_oft + span > in1)))
-        err = TM_ERR_OVERLAP;
-    return err;
+    if (type == TML_FC)
+        return no == h->out_dims[3] ? check_weights(h, (const tm_u32_t *)&((const tml_fc_t *)h)->ws_oft, ni) : TM_ERR_DIMS;
+    if (gemm)
+        return check_conv((const tml_conv2d_dw_t *)h);
+    if (no != (type == TML_GAP ? c : ni))
+        return TM_ERR_DIMS;
+    if (type != TML_SOFTMAX)
+        return TM_OK;
+    if (c > 4095 || h->out_dims[3] != c) /* the sum of exponentials has 12 integer bits */
+        return TM_ERR_DIMS;
+    if (tm_bits(&h->in_s) - 0x32800000u >= 0x42000000u - 0x32800000u /* 2^-26 to 32: the differences have 26 and 5 bits */ ||
+        tm_bits(&h->out_s) != 0x3B800000u /* 1/256 */ || h->out_zp != -128)
+        return TM_ERR_SCALE;
+    return TM_OK;
 }
 
 /* Dequantized output: behind the output's bytes, where a float may lie. */
@@ -163,7 +158,7 @@ static TM_SMALL tm_err_t check_file(const tm_mdlbin_t *b, uint32_t len, const tm
     return h->is_out ? TM_OK : TM_ERR_UNSUPPORT; /* others may be marked too: old converters did it */
 }
 
-tm_err_t TM_WEAK tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len,
+tm_err_t TM_WEAK TM_SMALL tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len,
                            tm_cb_t cb, tm_mat_t *in)
 {
     tm_mdlbin_t *b = (tm_mdlbin_t *)(uintptr_t)bin;
@@ -176,7 +171,7 @@ tm_err_t TM_WEAK tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, 
     mdl->subbuf = NULL;
     mdl->main_alloc = buf == NULL;
     mdl->layer_i = 0;
-    mdl->layer_body = (uint8_t *)(b + 1);
+    mdl->layer_body = NULL;
     mdl->buf = buf == NULL ? (uint8_t *)tm_malloc(b->buf_size) : buf_len < b->buf_size ? NULL : buf;
     if (mdl->buf == NULL)
         return TM_ERR_OOM;
@@ -191,12 +186,12 @@ tm_err_t TM_WEAK tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, 
     return TM_OK;
 }
 
-tm_err_t TM_WEAK tm_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in)
+tm_err_t TM_WEAK TM_SMALL tm_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in)
 {
     return tm_load_n(mdl, bin, (uint32_t)SIZE_MAX, buf, UINT32_MAX, cb, in);
 }
 
-void TM_WEAK tm_unload(tm_mdl_t *mdl)
+void TM_WEAK TM_SMALL tm_unload(tm_mdl_t *mdl)
 {
     if (mdl->main_alloc)
         tm_free(mdl->buf);
@@ -210,7 +205,7 @@ static TM_SMALL uint32_t inputs(const tm_mdl_t *mdl, const tm_mat_t *in)
     return (uint32_t)in->h * in->w * in->c == n ? n : 0;
 }
 
-tm_err_t TM_WEAK tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_mat_t *out)
+tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_mat_t *out)
 {
     const tml_head_t *h = (const tml_head_t *)(mdl->b + 1);
     const uint8_t *u8 = (const uint8_t *)in->data;
@@ -237,7 +232,7 @@ tm_err_t TM_WEAK tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_
     return TM_OK;
 }
 
-tm_err_t TM_WEAK tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out)
+tm_err_t TM_WEAK TM_SMALL tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out)
 {
     const tml_head_t *h = (const tml_head_t *)(mdl->b + 1), *prev = NULL;
     uint32_t i, n = inputs(mdl, in);

@@ -59,9 +59,18 @@
 #define TM_WEAK __attribute__((weak))
 #endif
 
-/* Called only by a tm_load without a buffer. A freestanding build has no heap unless you name one. */
+/* A C library with its headers? Bare-metal compilers may have neither. */
+#define TM_HOSTED __STDC_HOSTED__
+#ifdef __has_include
+#if !__has_include(<stdio.h>)
+#undef TM_HOSTED
+#define TM_HOSTED 0
+#endif
+#endif
+
+/* Called only by a tm_load without a buffer. A build without a C library has no heap unless you name one. */
 #ifndef tm_malloc
-#if __STDC_HOSTED__
+#if TM_HOSTED
 #include <stdlib.h>
 #define tm_malloc(x) malloc(x)
 #define tm_free(x) free(x)
@@ -72,7 +81,7 @@
 #endif
 
 #ifndef TM_PRINTF
-#if __STDC_HOSTED__
+#if TM_HOSTED
 #include <stdio.h>
 #define TM_PRINTF(...) printf(__VA_ARGS__)
 #else
@@ -88,7 +97,7 @@
 
 /* Time in microseconds, for the TM_DBGT macros that applications use. */
 #ifndef TM_GET_US
-#if __STDC_HOSTED__ && !defined(__AVR__)
+#if TM_HOSTED && !defined(__AVR__)
 #include <time.h>
 #define TM_GET_US() ((uint32_t)((uint64_t)clock() * 1000000u / CLOCKS_PER_SEC))
 #else

@@ -1,0 +1,85 @@
+"""Code size of the device library (int8, all seven layer types, -Os) beside the original TinyMaix.
+
+Run: ``python bench/device_size.py``. Needs the ziglang package; other compilers are added where they are installed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from rich.console import Console
+from rich.table import Table
+
+DEVICE = Path(__file__).resolve().parents[1] / "src/tinymaix/device"
+CORE = ("tm_model.c", "tm_layers.c")
+ZIG = [sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=all"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A core and the original's bytes of .text there: tm_model.o + tm_layers.o, OPT0, -Os, gcc 12.2."""
+
+    name: str
+    clang: tuple[str, ...]
+    gcc: tuple[str, ...]
+    original: int
+
+
+TARGETS = (
+    Target(
+        "Cortex-M4",
+        ("-target", "thumb-freestanding-eabihf", "-mfloat-abi=hard", "-mcpu=cortex_m4+vfp4d16sp"),
+        ("-mthumb", "-mcpu=cortex-m4", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16"),
+        3728,
+    ),
+    Target(
+        "Cortex-M0+",
+        ("-target", "thumb-freestanding-eabi", "-mcpu=cortex_m0plus"),
+        ("-mthumb", "-mcpu=cortex-m0plus", "-mfloat-abi=soft"),
+        3988,
+    ),
+)
+
+
+def sizes(compiler: list[str], flags: tuple[str, ...]) -> dict[str, int]:
+    """Bytes of each kind of section over the core files."""
+    total = {".text": 0, ".rodata": 0, ".data": 0, ".bss": 0}
+    with tempfile.TemporaryDirectory() as folder:
+        for source in CORE:
+            path = Path(folder) / "out.o"
+            options = ["-Os", "-std=c99", "-ffreestanding", "-fbuiltin"]
+            subprocess.run([*compiler, *flags, *options, "-c", str(DEVICE / source), "-o", str(path)], check=True)
+            with path.open("rb") as file:
+                for section in ELFFile(file).iter_sections():
+                    kind = "." + section.name.lstrip(".").split(".")[0]
+                    if kind in total and not section.name.startswith(".rel"):
+                        total[kind] += section.data_size
+    return total
+
+
+def main() -> None:
+    table = Table(title="Bytes of tm_model.c + tm_layers.c + arch_cpu.h, int8, -Os")
+    for column in ("core", "compiler", ".text", "original", "ratio", ".rodata", "static RAM"):
+        table.add_column(column, justify="left" if column in ("core", "compiler") else "right")
+    gcc = shutil.which("arm-none-eabi-gcc")
+    for target in TARGETS:
+        compilers = [("clang (ziglang)", ZIG, target.clang)]
+        if gcc is not None:
+            compilers.append(("arm-none-eabi-gcc", [gcc], target.gcc))
+        for name, compiler, flags in compilers:
+            found = sizes(compiler, flags)
+            text, ram = found[".text"], found[".data"] + found[".bss"]
+            ratio = f"{text / target.original:.2f}"
+            row = [str(text), str(target.original), ratio, str(found[".rodata"]), str(ram)]
+            table.add_row(target.name, name, *row)
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
