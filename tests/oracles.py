@@ -24,6 +24,8 @@ from tinymaix.compile import Project, compile_graph
 from tinymaix.cores import find
 from tinymaix.graph import Array, Graph, Node, Tensor, unique
 from tinymaix.ops.base import Operator
+from tinymaix.read import flatbuffer
+from tinymaix.read import tflite_schema as schema
 from tinymaix.write.tflite import tflite_bytes
 
 FLOAT_TOLERANCE = 1e-6
@@ -213,7 +215,8 @@ def _litert_interpreter(data: bytes) -> Interpreter:
 
 
 def _output_count(data: bytes) -> int:
-    return len(_litert_interpreter(data).get_output_details())
+    subgraph = flatbuffer.Buffer(data).root("the model").tables(schema.Model.SUBGRAPHS, "subgraph")[0]
+    return len(subgraph.ints(schema.SubGraph.OUTPUTS))
 
 
 def _describe(model: Graph | bytes) -> str:

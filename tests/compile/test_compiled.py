@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from tests.graphs import FLOAT, INT8, conv_graph
+from tests.graphs import FLOAT, INT8, classifier_graph, conv_graph
 from tests.oracles import UNDEFINED, c_flags, check_compiled, random_inputs
 from tinymaix.graph import Graph
 from tinymaix.ops.conv_2d import CONV_2D_S8, Conv2D
 from tinymaix.ops.emit import LayerCode
 
 
-def test_convolutions_compiled_for_the_host_give_the_bytes_of_the_reference() -> None:
-    graphs = [conv_graph(INT8), conv_graph(FLOAT)]
+def test_graphs_compiled_for_the_host_give_the_bytes_of_the_reference() -> None:
+    graphs = [conv_graph(INT8), conv_graph(FLOAT), classifier_graph()]
     check_compiled([(graph, [random_inputs(graph, seed) for seed in range(3)]) for graph in graphs])
 
 

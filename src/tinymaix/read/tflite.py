@@ -6,20 +6,26 @@ here, and shapes are inferred from the inputs rather than believed. All problems
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from tinymaix.graph import Array, Graph, ModelError, Node, Quantization, Shape, Tensor
+from tinymaix.graph import Array, Graph, ModelError, Node, Quantization, Shape, Tensor, unique
 from tinymaix.ops import OPERATORS, TFLITE_OPERATORS, Operator
+from tinymaix.ops.pooling import Pool2D
 from tinymaix.read import flatbuffer
 from tinymaix.read import tflite_schema as schema
 from tinymaix.read.flatbuffer import Table
 from tinymaix.read.tflite_names import builtin_name
 
 MAX_TENSOR_BYTES = 2**30
-MAX_FOLDED_BYTES = 2**26
+MAX_FOLDED_BYTES = 2**24
+MAX_FOLDED_MACS = 2**24
+"""What folding constants may add up to in one file: a small file can describe a lot of work."""
 MAX_RANK = 8
+MAX_NAME = 1000
+MAX_PROBLEMS = 100
 
 
 def read_tflite(data: bytes, name: str = "model") -> Graph:
@@ -77,6 +83,7 @@ class _Reader:
             self._tensor(i, table) for i, table in enumerate(subgraph.tables(schema.SubGraph.TENSORS, "tensor"))
         ]
         self.known = {id(tensor) for tensor in self.tensors if tensor.is_constant}
+        self.bytes_left, self.macs_left = MAX_FOLDED_BYTES, MAX_FOLDED_MACS
 
     def graph(self) -> Graph:
         inputs = self._pick(self.subgraph.ints(schema.SubGraph.INPUTS), "the inputs of the model")
@@ -88,6 +95,8 @@ class _Reader:
             node = self._node(i, table)
             if node is not None:
                 nodes.append(node)
+            if len(self.problems) >= MAX_PROBLEMS:
+                break
         outputs = self._pick(self.subgraph.ints(schema.SubGraph.OUTPUTS), "the outputs of the model")
         self.problems += [
             f"output '{tensor.name}' of the model is never computed"
@@ -103,7 +112,7 @@ class _Reader:
         return Graph(nodes, inputs, outputs, self.name)
 
     def _tensor(self, index: int, table: Table) -> Tensor:
-        name = table.text(schema.Tensor.NAME) or f"tensor {index}"
+        name = table.text(schema.Tensor.NAME)[:MAX_NAME] or f"tensor {index}"
         code = table.i8(schema.Tensor.TYPE)
         dtype = np.dtype(schema.TENSOR_TYPES.get(code, "int8"))
         tensor = Tensor(name, self._shape(name, table), dtype)
@@ -125,6 +134,9 @@ class _Reader:
         if len(shape) > MAX_RANK:
             self.problems.append(f"tensor '{name}' has {len(shape)} dimensions; at most {MAX_RANK} are supported")
             return ()
+        if math.prod(max(size, 1) for size in shape) > MAX_TENSOR_BYTES:
+            self.problems.append(f"tensor '{name}' of shape {shape} is larger than any chip's memory")
+            return ()
         return tuple(1 if size < 0 else size for size in shape)
 
     def _constant(self, tensor: Tensor, table: Table) -> Array | None:
@@ -142,6 +154,7 @@ class _Reader:
                 f"but its buffer {index} has {len(raw)}"
             )
             return None
+        table.buffer.charge(tensor.nbytes)
         stored = np.frombuffer(raw, tensor.dtype.newbyteorder("<"))
         return stored.astype(tensor.dtype).reshape(tensor.shape)
 
@@ -175,7 +188,16 @@ class _Reader:
                 return None
         if not scale.all() and not tensor.is_constant:
             return None
+        rank = len(tensor.shape)
         axis = parameters.i32(schema.QuantizationParameters.QUANTIZED_DIMENSION)
+        if scale.size == 1 or rank == 1:  # old converters gave a bias the axis of its weights
+            axis = 0
+        elif not 0 <= axis < rank or tensor.shape[axis] != scale.size:
+            self.problems.append(
+                f"tensor '{tensor.name}' of shape {list(tensor.shape)} has {scale.size} scales along axis {axis}; "
+                "it must have one, or one for each index along an axis"
+            )
+            return None
         return Quantization.of(scale.astype(np.float32), zero_point, axis)
 
     def _pick(self, indices: Sequence[int], what: str) -> list[Tensor]:
@@ -188,17 +210,15 @@ class _Reader:
         """One operator, or None where it is folded into constants or has problems."""
         kind, operator = self._operator(index, table)
         indices = table.ints(schema.Operator.INPUTS)
-        absent = [position for position, value in enumerate(indices) if value == -1]
         what = f"operator {index} {kind}"
-        inputs: list[Tensor | None] = list(self._pick([i for i in indices if i != -1], f"the inputs of {what}"))
-        for position in absent:
-            inputs.insert(position, None)
+        present = iter(self._pick([i for i in indices if i != -1], f"the inputs of {what}"))
+        inputs = [None if i == -1 else next(present, None) for i in indices]
         outputs = self._pick(table.ints(schema.Operator.OUTPUTS), f"the outputs of {what}")
         label = f"{what} (output '{outputs[0].name}')" if outputs else what
         self.problems += [
             f"{label} reads '{t.name}' before it is computed"
-            for t in inputs
-            if t is not None and id(t) not in self.known
+            for t in unique(t for t in inputs if t is not None)
+            if id(t) not in self.known
         ]
         if (
             not outputs
@@ -240,15 +260,16 @@ class _Reader:
     ) -> Node | None:
         options = table.table(schema.Operator.BUILTIN_OPTIONS, f"the options of {table.what}") or _NoOptions()
         op = operator.from_tflite(options, inputs, outputs)
-        shapes = op.infer(inputs)
+        kept = list(operator.tflite_inputs(inputs))
+        shapes = op.infer(kept)
         if len(shapes) != len(outputs):
             raise ModelError(f"it has {len(outputs)} outputs, but {operator.kind} gives {len(shapes)}")
         for tensor, shape in zip(outputs, shapes, strict=True):
             tensor.shape = tuple(int(size) for size in shape)
             if tensor.nbytes > MAX_TENSOR_BYTES:
                 raise ModelError(f"its output of shape {list(shape)} is larger than any chip's memory")
-        node = Node(op, list(operator.tflite_inputs(inputs)), outputs, outputs[0].name)
-        if _is_known(node) and sum(tensor.nbytes for tensor in outputs) <= MAX_FOLDED_BYTES:
+        node = Node(op, kept, outputs, outputs[0].name)
+        if _is_known(node) and self._affordable(node):
             values = op.reference(node, [None if t is None else _value(t) for t in node.inputs])
             for tensor, value in zip(outputs, values, strict=True):
                 tensor.data = value
@@ -257,6 +278,15 @@ class _Reader:
         if problems:
             raise ModelError(problems)
         return node
+
+    def _affordable(self, node: Node) -> bool:
+        """Whether to compute a constant now, charged to what the whole file may ask for. A pool counts no MACs."""
+        size, macs = sum(tensor.nbytes for tensor in node.outputs), node.op.macs(node)
+        if size > self.bytes_left or macs > self.macs_left or isinstance(node.op, Pool2D):
+            return False
+        self.bytes_left -= size
+        self.macs_left -= macs
+        return True
 
 
 def _is_known(node: Node) -> bool:
