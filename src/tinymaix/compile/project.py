@@ -18,7 +18,7 @@ from tinymaix.compile.text import identifier
 from tinymaix.cores import Core
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.ops.emit import LayerCode
-from tinymaix.plan import Plan, plan
+from tinymaix.plan import Plan, plan, row_lead
 from tinymaix.version import VERSION
 
 AVR_NEAR_FLASH = 60_000
@@ -77,7 +77,7 @@ def compile_graph(
     prefix = identifier(name or graph.name)
     say("placing activations")
     wide = any(tensor.dtype.itemsize == 8 for tensor in graph.tensors)
-    placed = plan(graph, alignment=8 if wide else min(core.arena_align, 4))
+    placed = plan(graph, alignment=8 if wide else min(core.arena_align, 4), lead=row_lead)
     say("writing layers")
     layers = lower(placed, core)
     sizes = [constant.data.nbytes for layer in layers for constant in layer.constants]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinymaix.graph import Array, Node, Quantization, Tensor
-from tinymaix.ops.emit import Argument, LayerCode
+from tinymaix.ops.emit import Argument, Kernel, LayerCode
 from tinymaix.ops.fixed_point import (
     INT32_MAX,
     float_range,
@@ -128,3 +128,36 @@ def accumulator_constants(node: Node, code: LayerCode, activation: str, sum_axes
         "low": low,
         "high": high,
     }
+
+
+DOT_S8 = Kernel(
+    "dot_s8",
+    """\
+/* sum + x . w; one product at a time, since two do not fit an int of 16 bits */
+static inline int32_t dot_s8(int32_t sum, const int8_t *x, const int8_t *w, int count)
+{
+    for (; count >= 4; count -= 4, x += 4, w += 4) {
+        sum += x[0] * FLASH_I8(w);
+        sum += x[1] * FLASH_I8(w + 1);
+        sum += x[2] * FLASH_I8(w + 2);
+        sum += x[3] * FLASH_I8(w + 3);
+    }
+    for (; count > 0; count--)
+        sum += *x++ * FLASH_I8(w++);
+    return sum;
+}
+""",
+)
+
+SUM_S8 = Kernel(
+    "sum_s8",
+    """\
+static inline int32_t sum_s8(const int8_t *w, int count)
+{
+    int32_t sum = 0;
+    for (; count > 0; count--)
+        sum += FLASH_I8(w++);
+    return sum;
+}
+""",
+)

@@ -9,11 +9,18 @@ from typing import ClassVar
 import numpy as np
 
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
-from tinymaix.ops.accumulate import accumulator_constants, accumulator_problems, finish, inputs_with_bias
+from tinymaix.ops.accumulate import (
+    DOT_S8,
+    SUM_S8,
+    accumulator_constants,
+    accumulator_problems,
+    finish,
+    inputs_with_bias,
+)
 from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
-from tinymaix.ops.window import Padding, Pair, Window, nhwc, padding_code, padding_of
+from tinymaix.ops.window import FIRST_TAP, LAST_TAP, Padding, Pair, Window, nhwc, padding_code, padding_of
 
 
 @dataclass(frozen=True)
@@ -125,7 +132,8 @@ CONV_2D_S8 = Kernel(
     "conv_2d_s8",
     """\
 /* Convolution, int8 NHWC. Weights [out_c][kernel_h][kernel_w][group_c]. The bias already holds -zero_x * sum(weights),
- * so taps inside the image multiply raw values and taps in the padding multiply zero_x. */
+ * so taps inside the image multiply raw values and taps in the padding multiply zero_x. The taps of a kernel row that
+ * lie inside are one dot product where they are neighbours in memory. */
 static void conv_2d_s8(const int8_t *x, int8_t *y, const int8_t *weights, const int32_t *bias,
                        const int32_t *multiplier, const int8_t *shift, int channel_step,
                        int32_t zero_x, int32_t zero_y, int32_t low, int32_t high,
@@ -133,35 +141,45 @@ static void conv_2d_s8(const int8_t *x, int8_t *y, const int8_t *weights, const 
                        int group_c, int group_out_c, int kernel_h, int kernel_w, int stride_h, int stride_w,
                        int dilation_h, int dilation_w, int pad_top, int pad_left)
 {
+    int together = dilation_w == 1 && group_c == in_c;
     for (int n = 0; n < batches; n++, x += in_h * in_w * in_c)
         for (int oy = 0; oy < out_h; oy++)
             for (int ox = 0; ox < out_w; ox++) {
+                int top = oy * stride_h - pad_top, left = ox * stride_w - pad_left;
+                int first = first_tap(left, dilation_w), last = last_tap(left, dilation_w, kernel_w, in_w);
+                int dots = together ? 1 : last - first;
+                int length = together ? (last - first) * group_c : group_c;
                 const int8_t *w = weights;
-                for (int oc = 0; oc < out_c; oc++) {
-                    const int8_t *group = x + oc / group_out_c * group_c;
+                for (int oc = 0, group = 0, of_group = 0; oc < out_c; oc++) {
                     int32_t sum = FLASH_I32(bias + oc);
-                    for (int ky = 0; ky < kernel_h; ky++) {
-                        int iy = oy * stride_h - pad_top + ky * dilation_h;
-                        for (int kx = 0; kx < kernel_w; kx++, w += group_c) {
-                            int ix = ox * stride_w - pad_left + kx * dilation_w;
-                            if (iy < 0 || iy >= in_h || ix < 0 || ix >= in_w) {
-                                for (int c = 0; c < group_c; c++)
-                                    sum += zero_x * FLASH_I8(w + c);
-                            } else {
-                                const int8_t *pixel = group + (iy * in_w + ix) * in_c;
-                                for (int c = 0; c < group_c; c++)
-                                    sum += pixel[c] * FLASH_I8(w + c);
-                            }
+                    for (int ky = 0, iy = top; ky < kernel_h; ky++, iy += dilation_h) {
+                        if (iy < 0 || iy >= in_h || first >= last) {
+                            sum += zero_x * sum_s8(w, kernel_w * group_c);
+                            w += kernel_w * group_c;
+                            continue;
                         }
+                        if (first > 0)
+                            sum += zero_x * sum_s8(w, first * group_c);
+                        w += first * group_c;
+                        int at = (iy * in_w + left + first * dilation_w) * in_c + group;
+                        for (int i = 0; i < dots; i++, at += dilation_w * in_c, w += length)
+                            sum = dot_s8(sum, x + at, w, length);
+                        if (last < kernel_w)
+                            sum += zero_x * sum_s8(w, (kernel_w - last) * group_c);
+                        w += (kernel_w - last) * group_c;
                     }
                     int q = oc * channel_step;
                     sum = requantize(sum, FLASH_I32(multiplier + q), FLASH_I8(shift + q)) + zero_y;
                     *y++ = (int8_t)clamp(sum, low, high);
+                    if (++of_group == group_out_c) {
+                        of_group = 0;
+                        group += group_c;
+                    }
                 }
             }
 }
 """,
-    (REQUANTIZE, CLAMP),
+    (DOT_S8, SUM_S8, FIRST_TAP, LAST_TAP, REQUANTIZE, CLAMP),
 )
 
 CONV_2D_F32 = Kernel(

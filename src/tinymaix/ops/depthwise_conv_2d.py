@@ -14,7 +14,7 @@ from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.conv_2d import fused_activation, window_shapes
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
-from tinymaix.ops.window import Padding, Pair, Window, padding_code, padding_of
+from tinymaix.ops.window import FIRST_TAP, LAST_TAP, Padding, Pair, Window, padding_code, padding_of
 
 
 @dataclass(frozen=True)
@@ -113,31 +113,36 @@ static void depthwise_conv_2d_s8(const int8_t *x, int8_t *y, const int8_t *weigh
                                  int kernel_h, int kernel_w, int stride_h, int stride_w,
                                  int dilation_h, int dilation_w, int pad_top, int pad_left)
 {
-    int out_c = in_c * depth_multiplier;
+    int out_c = in_c * depth_multiplier, across = dilation_w * in_c, down = dilation_h * in_w * in_c;
     for (int n = 0; n < batches; n++, x += in_h * in_w * in_c)
         for (int oy = 0; oy < out_h; oy++)
-            for (int ox = 0; ox < out_w; ox++)
-                for (int oc = 0; oc < out_c; oc++) {
-                    const int8_t *channel = x + oc / depth_multiplier;
+            for (int ox = 0; ox < out_w; ox++) {
+                int top = oy * stride_h - pad_top, left = ox * stride_w - pad_left;
+                int first_y = first_tap(top, dilation_h), last_y = last_tap(top, dilation_h, kernel_h, in_h);
+                int first_x = first_tap(left, dilation_w), last_x = last_tap(left, dilation_w, kernel_w, in_w);
+                int whole = first_y == 0 && first_x == 0 && last_y == kernel_h && last_x == kernel_w;
+                for (int oc = 0, channel = 0, of_channel = 0; oc < out_c; oc++) {
                     const int8_t *w = weights + oc;
                     int32_t sum = FLASH_I32(bias + oc);
-                    for (int ky = 0; ky < kernel_h; ky++) {
-                        int iy = oy * stride_h - pad_top + ky * dilation_h;
-                        for (int kx = 0; kx < kernel_w; kx++, w += out_c) {
-                            int ix = ox * stride_w - pad_left + kx * dilation_w;
-                            if (iy < 0 || iy >= in_h || ix < 0 || ix >= in_w)
-                                sum += zero_x * FLASH_I8(w);
+                    int at = (top * in_w + left) * in_c + channel;
+                    for (int ky = 0; ky < kernel_h; ky++, at += down)
+                        for (int kx = 0, tap = at; kx < kernel_w; kx++, tap += across, w += out_c)
+                            if (whole || (ky >= first_y && ky < last_y && kx >= first_x && kx < last_x))
+                                sum += x[tap] * FLASH_I8(w);
                             else
-                                sum += channel[(iy * in_w + ix) * in_c] * FLASH_I8(w);
-                        }
-                    }
+                                sum += zero_x * FLASH_I8(w);
                     int q = oc * channel_step;
                     sum = requantize(sum, FLASH_I32(multiplier + q), FLASH_I8(shift + q)) + zero_y;
                     *y++ = (int8_t)clamp(sum, low, high);
+                    if (++of_channel == depth_multiplier) {
+                        of_channel = 0;
+                        channel++;
+                    }
                 }
+            }
 }
 """,
-    (REQUANTIZE, CLAMP),
+    (FIRST_TAP, LAST_TAP, REQUANTIZE, CLAMP),
 )
 
 DEPTHWISE_CONV_2D_F32 = Kernel(

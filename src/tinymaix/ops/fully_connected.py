@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
-from tinymaix.ops.accumulate import accumulator_constants, accumulator_problems, finish
+from tinymaix.ops.accumulate import DOT_S8, accumulator_constants, accumulator_problems, finish
 from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.conv_2d import fused_activation
 from tinymaix.ops.emit import Kernel, LayerCode
@@ -103,8 +103,7 @@ static void fully_connected_s8(const int8_t *x, int8_t *y, const int8_t *weights
         const int8_t *w = weights;
         for (int oc = 0; oc < out_c; oc++, w += in_c) {
             int32_t sum = FLASH_I32(bias + oc);
-            for (int c = 0; c < in_c; c++)
-                sum += x[c] * FLASH_I8(w + c);
+            sum = dot_s8(sum, x, w, in_c);
             int q = oc * channel_step;
             sum = requantize(sum, FLASH_I32(multiplier + q), FLASH_I8(shift + q)) + zero_y;
             *y++ = (int8_t)clamp(sum, low, high);
@@ -112,7 +111,7 @@ static void fully_connected_s8(const int8_t *x, int8_t *y, const int8_t *weights
     }
 }
 """,
-    (REQUANTIZE, CLAMP),
+    (DOT_S8, REQUANTIZE, CLAMP),
 )
 
 FULLY_CONNECTED_F32 = Kernel(

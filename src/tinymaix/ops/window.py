@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from tinymaix.graph import Array, ModelError, Shape
+from tinymaix.ops.emit import Kernel
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]  # top, bottom, left, right
@@ -79,3 +80,28 @@ def nhwc(shape: Shape, what: str) -> Shape:
     if len(shape) != 4:
         raise ModelError(f"{what} must have four dimensions (NHWC), not {list(shape)}")
     return shape
+
+
+FIRST_TAP = Kernel(
+    "first_tap",
+    """\
+/* The first tap of a window beginning at `start` that is not left of the image */
+static inline int first_tap(int start, int dilation)
+{
+    return start >= 0 ? 0 : (dilation - 1 - start) / dilation;
+}
+""",
+)
+
+LAST_TAP = Kernel(
+    "last_tap",
+    """\
+/* One past the last tap of a window beginning at `start` that is not right of an image of `size` */
+static inline int last_tap(int start, int dilation, int taps, int size)
+{
+    if (start + (taps - 1) * dilation < size)
+        return taps;
+    return start >= size ? 0 : (size - 1 - start) / dilation + 1;
+}
+""",
+)
