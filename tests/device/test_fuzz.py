@@ -25,10 +25,16 @@ from tests.device.runtime import (
 )
 
 
-@pytest.fixture(scope="module")
-def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["TM_OPT0", "TM_OPT1"])
+def fuzzer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fuzz") / "fuzz"
-    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
+    sanitize = [
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-O1",
+        "-g",
+        f"-DTM_OPT_LEVEL={request.param}",
+    ]
     sources = [Path(__file__).with_name("fuzz.c"), DEVICE / "tm_model.c", DEVICE / "tm_layers.c"]
     compile_c(["-std=c99", *sanitize, *STRICT, "-I", DEVICE, *sources, "-o", path])
     return path

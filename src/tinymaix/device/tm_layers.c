@@ -62,6 +62,18 @@ static TM_SMALL mtype_t post(const tm_job_t *j, sumtype_t sum, btype_t bias)
     return out;
 }
 
+/* From the sums of output channel c to its outputs. */
+static TM_SMALL void channel_scale(const tml_head_t *h, const sctype_t *ws, unsigned c, tm_scale_t *scale)
+{
+    uint32_t a = tm_bits(&h->in_s), b = tm_bits(&ws[c]);
+    if (h->type == TML_FC && tm_bits(&ws[h->out_dims[3] > 1]) == 0) { /* one for all: TFLite multiplies it in float */
+        const sctype_t product = h->in_s * ws[0];
+        a = tm_bits(&product);
+        b = ONE;
+    }
+    tm_scale(scale, a, b, tm_bits(&h->out_s));
+}
+
 /* Convolution, depthwise and fully connected (a 1x1 convolution of one pixel), one output channel at a time: derive its
  * multiplier, then visit every output pixel. The bias already holds -zero point * sum of weights; so pads, which are the
  * zero point, count like any input. */
@@ -87,14 +99,7 @@ static TM_SMALL void conv(tm_job_t *j)
     taps = g[0] * g[1];
     w = (const wtype_t *)base + oft[1];
     for (c = 0; c < cout; w += n * taps) {
-        const sctype_t *ws = (const sctype_t *)(base + oft[0]);
-        uint32_t a = tm_bits(&h->in_s), b = tm_bits(&ws[c]);
-        if (g == unit && tm_bits(&ws[cout > 1]) == 0) { /* one scale for all channels: TFLite multiplies it in float */
-            sctype_t product = h->in_s * ws[0];
-            a = tm_bits(&product);
-            b = ONE;
-        }
-        tm_scale(&j->scale, a, b, tm_bits(&h->out_s));
+        channel_scale(h, (const sctype_t *)(base + oft[0]), c, &j->scale);
         out = j->out + c;
         for (oy = 0; oy < h->out_dims[1]; oy++)
             for (ox = 0; ox < h->out_dims[2]; ox++, out += cout) {
@@ -117,6 +122,13 @@ static TM_SMALL void conv(tm_job_t *j)
             in++;
     }
 }
+
+#if TM_OPT_LEVEL >= TM_OPT1
+#include "tm_conv_O1.h"
+#define CONV conv_O1
+#else
+#define CONV conv
+#endif
 
 /* Global average pool: TFLite's MEAN. With equal quantization it divides the raw sum, towards zero; else 1 / pixels goes
  * into the multiplier, rounded down, and the shift. */
@@ -245,7 +257,7 @@ static TM_SMALL void reshape(tm_job_t *j)
 
 void TM_WEAK TM_SMALL tml_run(const tml_head_t *h, const tml_head_t *prev, uint8_t *buf)
 {
-    static void (*const kernels[TML_MAXCNT])(tm_job_t *) = {conv, mean, conv, softmax, reshape, conv, add};
+    static void (*const kernels[TML_MAXCNT])(tm_job_t *) = {CONV, mean, CONV, softmax, reshape, CONV, add};
     const int act = h->type == TML_CONV2D || h->type == TML_DWCONV2D ? ((const tml_conv2d_dw_t *)h)->act : 0;
     tm_job_t j;
     int q = 255;

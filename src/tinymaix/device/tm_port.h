@@ -37,16 +37,17 @@
 #define TM_ENABLE_STAT 0
 #endif
 
-/* Accepted for compatibility. In TinyMaix they bound the model and cost static buffers; here there are none. */
+/* Scratch of TM_OPT1 (TM_OPT0 has none). In TinyMaix they bound the model; here more is only a little faster. */
 #ifndef TM_MAX_CSIZE
-#define TM_MAX_CSIZE 1000
-#endif
-#ifndef TM_MAX_KSIZE
-#define TM_MAX_KSIZE (5 * 5)
+#define TM_MAX_CSIZE 16 /* output channels worked on at a time: 12 bytes each */
 #endif
 #ifndef TM_MAX_KCSIZE
-#define TM_MAX_KCSIZE (3 * 3 * 256)
+#define TM_MAX_KCSIZE 256 /* inputs gathered at a time: 1 byte each */
 #endif
+#ifndef TM_MAX_KSIZE
+#define TM_MAX_KSIZE TM_MAX_KCSIZE /* accepted for compatibility, costs nothing */
+#endif
+/* Where that lies: `static`, with a section attribute if you like, or empty: on the stack, for models in several threads. */
 #ifndef TM_STATIC
 #define TM_STATIC static
 #endif
