@@ -51,9 +51,12 @@ def test_a_path_with_spaces_commas_and_accents(tmp_path: Path) -> None:
     assert make(PROGRAM, "avr5", folder).flash_total > 0
 
 
+@pytest.mark.parametrize("core", ["cortex-m0", "rv32imac", "avr5", "host"])
 @pytest.mark.parametrize("optimize", OPTIMIZE)
-def test_optimize(optimize: str, tmp_path: Path) -> None:
-    make(PROGRAM, "cortex-m0", tmp_path, optimize=optimize)
+def test_optimize(optimize: str, core: str, tmp_path: Path) -> None:
+    firmware = make(PROGRAM, core, tmp_path, optimize=optimize)
+    assert firmware.symbol_size("table") == 300
+    power_on(firmware).run({}, {})
 
 
 def test_a_large_program_still_has_sizes(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ OPTIMIZE = {"speed": "-O3", "balanced": "-O2", "ram": "-Os", "flash": "-Os"}
 TOOLCHAINS = ("auto", "clang", "gcc")
 COMMON = (
     "-std=c99",
-    "-g0",
     "-ffunction-sections",
     "-fdata-sections",
     "-ffp-contract=off",
@@ -36,8 +35,8 @@ AVR_ROOM = {"__TEXT_REGION_LENGTH__": 0x800000, "__DATA_REGION_LENGTH__": 0xFD00
 DEBIAN = {"arm-none-eabi-": "gcc-arm-none-eabi", "riscv64-unknown-elf-": "gcc-riscv64-unknown-elf"}
 BARE = ("-isystem", str(STARTUP / "include"), "-Wl,--entry=__tm_reset", "-T", str(STARTUP / "memory.ld"))
 """No C library: the few functions that compilers call by themselves are in startup/memory.c."""
-CLANG = ("-fno-sanitize=all", "-fhosted")
-"""zig builds freestanding with sanitizers, where a memcpy of 4 bytes is a call; both are undone."""
+CLANG = ("-fno-sanitize=all", "-fhosted", "-g1")
+"""zig builds with sanitizers, freestanding (a memcpy of 4 bytes is a call) and, for -Os, without symbols: undone."""
 GCC = ("-ffreestanding", "-fbuiltin")
 """gcc needs to be told that there are no headers of a C library, but that memcpy is still memcpy."""
 

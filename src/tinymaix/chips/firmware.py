@@ -50,7 +50,7 @@ def read_firmware(elf: Path, chip: Chip) -> Firmware:
         entries = [] if table is None else list(table.iter_symbols())
         for symbol in sorted(entries, key=lambda entry: entry["st_info"]["bind"] != "STB_LOCAL"):
             kind = symbol["st_info"]["type"]
-            if not symbol.name or symbol.name.startswith("$") or kind in ("STT_SECTION", "STT_FILE"):
+            if not symbol.name or symbol.name.startswith(("$", ".L")) or kind in ("STT_SECTION", "STT_FILE"):
                 continue
             address = symbol["st_value"]
             symbols[symbol.name] = (address & ~1 if thumb and kind == "STT_FUNC" else address, symbol["st_size"])

@@ -24,6 +24,4 @@ def open_machine(firmware: Firmware) -> Machine:
         from tinymaix.chips.emulate.host import HostMachine
 
         return HostMachine(firmware)
-    raise EmulationError(
-        f"The {core.title} of {firmware.chip.title} has no emulator here, so nothing can be run for it."
-    )
+    raise EmulationError(f"{firmware.chip.title} cannot be run: its core, {core.title}, has no emulator here.")

@@ -6,14 +6,14 @@ A core stands for every device of its gcc architecture; the device that is named
 from tinymaix.cores.core import Core
 
 
-def _core(name: str, title: str, device: str, *, emulated: bool = True, progmem: bool = True) -> Core:
+def _core(name: str, title: str, device: str | None, *, progmem: bool = True) -> Core:
     return Core(
         name=name,
         family="avr",
         title=title,
-        gcc_prefix="avr-",
-        gcc=(f"-mmcu={device}",),
-        emulator="simavr" if emulated else None,
+        gcc_prefix="avr-" if device else None,
+        gcc=(f"-mmcu={device}",) if device else (),
+        emulator="simavr" if device else None,
         model=device,
         startup=("avr.c",),
         bits=8,
@@ -28,6 +28,7 @@ CORES = (
     _core("avr5", "AVR (up to 64 KB of flash)", "atmega328p"),
     _core("avr51", "AVR (128 KB of flash)", "atmega1284p"),
     _core("avr6", "AVR (256 KB of flash)", "atmega2560"),
-    # Flash is mapped into the data space of these devices, so constants need nothing special.
-    _core("avrxmega3", "AVR (megaAVR 0-series, tinyAVR 1-series)", "atmega4809", emulated=False, progmem=False),
+    # Flash is mapped into the data space here, so constants need nothing special. Neither Debian's avr-libc nor simavr
+    # knows a device of it.
+    _core("avrxmega3", "AVR (megaAVR 0-series, tinyAVR 1-series)", None, progmem=False),
 )
