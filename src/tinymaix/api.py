@@ -84,13 +84,16 @@ def bench(
     return Deployment(read(model), target, optimize=optimize, toolchain=toolchain, progress=progress).bench()
 
 
-def compile(model: Model, chip: str, folder: str | os.PathLike[str], *, name: str | None = None) -> Project:
+def compile(
+    model: Model, chip: str, folder: str | os.PathLike[str], *, name: str | None = None, optimize: str = "balanced"
+) -> Project:
     """Write a self-contained C99 project for the model: model.c, model.h, selftest.c, harness.c.
 
     Args:
         chip: a name of `tinymaix chips`, or a core such as "cortex-m4".
         folder: where the files go; made where it is missing.
         name: prefix of the C names; the file's name where it is left out.
+        optimize: what the kernels are chosen for: "speed", "balanced", "ram" or "flash".
 
     Raises:
         ModelError: the model is not usable on the chip.
@@ -100,7 +103,7 @@ def compile(model: Model, chip: str, folder: str | os.PathLike[str], *, name: st
     from tinymaix.chips import find_chip
     from tinymaix.compile import compile_graph
 
-    project = compile_graph(read(model), find_chip(chip).core, name=name)
+    project = compile_graph(read(model), find_chip(chip).core, name=name, optimize=optimize)
     project.write(folder)
     return project
 

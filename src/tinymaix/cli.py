@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     _model(command)
     command.add_argument("--chip", required=True, help="a name of `tinymaix chips`, or a core such as cortex-m4")
     command.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
+    command.add_argument("--optimize", choices=OPTIMIZE, default="balanced", help="default: balanced")
     command.add_argument("--name", help="prefix of the C names (default: the file's name)")
 
     command = add(
@@ -171,7 +172,7 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def compile_(options: argparse.Namespace) -> int:
-    project = api.compile(options.model, options.chip, options.output, name=options.name)
+    project = api.compile(options.model, options.chip, options.output, name=options.name, optimize=options.optimize)
     figures = {
         "name": project.name,
         "chip": options.chip,

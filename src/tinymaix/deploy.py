@@ -86,7 +86,7 @@ class Deployment:
         """
         say = progress or (lambda sentence: None)
         self.graph, self.chip, self.optimize = graph, chip, optimize
-        self.project: Project = compile_graph(graph, chip.core, progress=say)
+        self.project: Project = compile_graph(graph, chip.core, optimize=optimize, progress=say)
         say(f"building for {chip.title}")
         self._folder = tempfile.TemporaryDirectory(prefix="tinymaix-")
         folder = Path(self._folder.name)

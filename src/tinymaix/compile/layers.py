@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
-from importlib import import_module
-from importlib.util import find_spec
 
-from tinymaix.cores import Core
 from tinymaix.graph import Node, Shape, Tensor
-from tinymaix.ops.emit import Call, Constant, Kernel, LayerCode
+from tinymaix.ops.emit import Call, Constant, Implementation, Kernel, LayerCode
 from tinymaix.plan import Plan
 
 ACCESS = {
@@ -18,28 +15,16 @@ ACCESS = {
 """Type of a tensor -> the macro of the emitted C that gives a typed pointer into the arena."""
 
 
-def core_kernels(core: Core) -> Mapping[str, Kernel]:
-    """The core's own functions by the name of the portable one that each replaces, with its prototype and its bits.
-
-    They stand in ``KERNELS`` of ``cores/<family>/kernels.py``, which a family without any does not have.
-    """
-    module = f"tinymaix.cores.{core.family}.kernels"
-    if find_spec(module) is None:
-        return {}
-    kernels: Mapping[str, Kernel] = import_module(module).KERNELS
-    return kernels
-
-
-def lower(plan: Plan, core: Core) -> list[LayerCode]:
-    """The C of every node in the order of the plan; a view has none."""
-    own = core_kernels(core)
+def lower(plan: Plan, chosen: Mapping[int, Implementation], own: Mapping[str, Kernel]) -> list[LayerCode]:
+    """The C of every node in the order of the plan, each computed as chosen; a view has none."""
     pool: dict[tuple[str, bytes], Constant] = {}
     layers = []
     for index, node in enumerate(plan.order):
         scratch = f"I32({plan.scratch[id(node)]})" if id(node) in plan.scratch else "NULL"
-        code = LayerCode(node, index, lambda tensor: pointer(plan, tensor), scratch, own, pool)
+        code = LayerCode(node, index, lambda tensor: pointer(plan, tensor), scratch, "", own, pool)
         if not node.op.is_view:
-            node.op.emit(node, code)
+            chosen[id(node)].emit(code)
+            code.reason = chosen[id(node)].reason
         layers.append(code)
     return layers
 

@@ -70,8 +70,8 @@ def header(plan: Plan, name: str, intro: str) -> str:
             lines += [f"#define {macro}_SCALE {tensor.q.s:.9g}f", f"#define {macro}_ZERO {tensor.q.z}"]
     guard = f"{name}_MODEL_H".upper()
     usage = (
-        "Run one inference. Returns 0.\nInputs and outputs may stand anywhere. Where an input is already filled in at its "
-        f"own place in the arena ({name.upper()}_INPUT...) pass that pointer, or an output's own, and no copy is made. "
+        "Run one inference. Returns 0.\nInputs and outputs may stand anywhere. Where an input is already filled in at "
+        f"its own place in the arena ({name.upper()}_INPUT...) pass that pointer, or an output's own, and no copy is made. "
         "A run overwrites the inputs in the arena. Not reentrant: there is one arena."
     )
     return "\n".join(
@@ -158,7 +158,8 @@ def _run_function(plan: Plan, name: str, layers: Sequence[LayerCode], fixed: Map
             body.append(f"memcpy({pointer(plan, tensor)}, {fixed[id(tensor)].name}, {tensor.nbytes});")
     for layer in layers:
         note = "; the same bytes, no code" if layer.node.op.is_view else ""
-        body += ["", f"/* {comment_text(describe(layer.node, layer.index))}{note} */"]
+        note += f"; {layer.reason}" if layer.reason else ""
+        body += ["", f"/* {comment_text(describe(layer.node, layer.index) + note)} */"]
         body += [line for call in layer.calls for line in call.lines()]
     body.append("")
     for argument, tensor, is_input in arguments(plan):

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tinymaix.compile.layers import core_kernels, dims, lower
+from tinymaix.compile.choose import choose, core_kernels
+from tinymaix.compile.layers import dims, lower
 from tinymaix.compile.model_c import header, source
 from tinymaix.compile.selftest import harness, selftest
 from tinymaix.compile.text import identifier
 from tinymaix.cores import Core
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.ops.emit import LayerCode
-from tinymaix.plan import Plan, plan, row_lead
+from tinymaix.plan import Plan, plan
 from tinymaix.version import VERSION
 
 AVR_NEAR_FLASH = 60_000
@@ -60,13 +61,19 @@ class Project:
 
 
 def compile_graph(
-    graph: Graph, core: Core, *, name: str | None = None, progress: Callable[[str], None] | None = None
+    graph: Graph,
+    core: Core,
+    *,
+    name: str | None = None,
+    optimize: str = "balanced",
+    progress: Callable[[str], None] | None = None,
 ) -> Project:
     """Make model.c, model.h, selftest.c and harness.c for one model on one core.
 
     Args:
         graph: a simplified graph.
         core: what it will run on; decides alignment and kernels.
+        optimize: what the kernels are chosen for: "speed", "balanced", "ram" or "flash".
         name: prefix of the C names, the graph's own where it is left out.
         progress: called with a sentence before each step.
 
@@ -77,9 +84,16 @@ def compile_graph(
     prefix = identifier(name or graph.name)
     say("placing activations")
     wide = any(tensor.dtype.itemsize == 8 for tensor in graph.tensors)
-    placed = plan(graph, alignment=8 if wide else min(core.arena_align, 4), lead=row_lead)
+    chosen = choose(graph, core, optimize)
+    placed = plan(
+        graph,
+        alignment=8 if wide else min(core.arena_align, 4),
+        lead=lambda node: chosen[id(node)].lead,
+        scratch=lambda node: chosen[id(node)].scratch,
+    )
     say("writing layers")
-    layers = lower(placed, core)
+    own = core_kernels(core)
+    layers = lower(placed, chosen, own)
     sizes = [constant.data.nbytes for layer in layers for constant in layer.constants]
     weights = sum(sizes)
     if core.progmem and (weights > AVR_NEAR_FLASH or max(sizes, default=0) > AVR_LARGEST_ARRAY):
@@ -92,7 +106,7 @@ def compile_graph(
     inputs = golden_inputs(graph)
     files = {
         "model.h": header(placed, prefix, intro),
-        "model.c": source(placed, prefix, layers, core_kernels(core), intro),
+        "model.c": source(placed, prefix, layers, own, intro),
         "selftest.c": selftest(placed, prefix, inputs, graph.run(inputs)),
         "harness.c": harness(placed, prefix),
     }

@@ -86,6 +86,16 @@ class Call:
         return text
 
 
+@dataclass(frozen=True)
+class Implementation:
+    """One way to compute a node on a core, chosen before the activations are placed."""
+
+    emit: Callable[[LayerCode], None]
+    scratch: int = 0  # bytes of working memory, 4-byte aligned
+    lead: int | None = None  # bytes by which the first input must begin above the output; None: they must not overlap
+    reason: str = ""  # why this kernel: a comment of the emitted C
+
+
 @dataclass(eq=False)
 class LayerCode:
     """The C of one layer while it is made. ``pointer`` gives a tensor's typed C pointer, as "I8(128)"."""
@@ -94,6 +104,7 @@ class LayerCode:
     index: int
     pointer: Callable[[Tensor], str]
     scratch: str = "NULL"
+    reason: str = ""
     replace: Mapping[str, Kernel] = field(default_factory=dict)  # a core's own kernels, by the portable kernel's name
     pool: dict[tuple[str, bytes], Constant] = field(default_factory=dict)  # arrays of all layers: equal ones are shared
     constants: list[Constant] = field(default_factory=list)

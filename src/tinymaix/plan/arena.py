@@ -28,12 +28,18 @@ class Plan:
     offsets: Mapping[int, int]  # id(tensor) -> offset, for every tensor but constants that are no output
     leads: Mapping[int, int]  # id(node) -> bytes that its first input begins above its output, which may run into it
     scratch: Mapping[int, int]  # id(node) -> offset of its scratch, where it needs any
+    scratch_bytes: Mapping[int, int]  # id(node) -> bytes of its scratch, where it needs any
     lifetimes: Mapping[int, tuple[int, int]]  # id(tensor) -> (first, last) step of its bytes; -1: filled by the caller
     live: Sequence[int]  # bytes alive at each step of `order`
 
 
 def plan(
-    graph: Graph, *, alignment: int = 4, in_place: bool = True, lead: Callable[[Node], int | None] | None = None
+    graph: Graph,
+    *,
+    alignment: int = 4,
+    in_place: bool = True,
+    lead: Callable[[Node], int | None] | None = None,
+    scratch: Callable[[Node], int] | None = None,
 ) -> Plan:
     """Place a graph's activations.
 
@@ -42,11 +48,12 @@ def plan(
         in_place: let outputs overwrite inputs where the operator allows it.
         lead: lets outputs run into the end of the first input where a node's kernel allows it: the bytes by which the
             input must begin above the output, or None. `row_lead` gives them for kernels that compute row by row.
+        scratch: bytes of working memory of a node, where its kernel needs other than the operator says.
 
     Raises:
         ModelError: the graph's nodes are not in an order in which they can run.
     """
-    rules = Rules(alignment, in_place, lead)
+    rules = Rules(alignment, in_place, lead, scratch) if scratch else Rules(alignment, in_place, lead)
     best = _plan(graph, graph.nodes, rules)
     order = better_order(graph, rules)
     if order is not None:
@@ -70,6 +77,7 @@ def _plan(graph: Graph, order: Sequence[Node], rules: Rules) -> Plan:
         offsets={id(t): offset for b, offset in placed for t in b.tensors},
         leads=_leads(buffers, order),
         scratch={id(b.node): offset for b, offset in placed if b.node is not None},
+        scratch_bytes={id(b.node): b.size for b in buffers if b.node is not None},
         lifetimes=_lifetimes(buffers),
         live=[live.get(step, 0) for step in range(len(order))],
     )

@@ -84,7 +84,7 @@ class _Memory:
         return self._checked(self.offset(tensor), tensor.nbytes, f"'{tensor.name}'")
 
     def scratch(self, node: Node) -> tuple[int, int]:
-        size = node.op.scratch(node)
+        size = self.plan.scratch_bytes.get(id(node), 0)
         if size and id(node) not in self.plan.scratch:
             raise PlanError(f"the scratch of {node.op.kind} '{node.name}' has no place")
         return self._checked(self.plan.scratch[id(node)], size, f"the scratch of '{node.name}'") if size else (0, 0)

@@ -82,6 +82,7 @@ class Rules:
     alignment: int
     in_place: bool
     lead: Callable[[Node], int | None] | None
+    scratch: Callable[[Node], int] = lambda node: node.op.scratch(node)
 
 
 def align(size: int, alignment: int) -> int:
@@ -183,7 +184,7 @@ def buffers_of(graph: Graph, order: Sequence[Node], rules: Rules) -> list[Buffer
         dying = next((s for s in savings(node, values, rules) if end(s.value, i) == i), None)
         for tensor in node.outputs:
             start(tensor, i, dying if tensor is node.output else None)
-        if size := node.op.scratch(node):
+        if size := rules.scratch(node):
             scratch.append(Buffer([Span(i, i, align(size, rules.alignment))], [], node))
     for tensor in graph.outputs:
         start(tensor, 0)  # a constant, which the run function copies at any time
