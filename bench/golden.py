@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tests.conftest import MODELS, model_files, model_id  # noqa: E402
-from tests.models.golden import check_on, check_reference, golden_samples, read_or_reason  # noqa: E402
-from tinymaix import report  # noqa: E402
+from tests.conftest import MODELS, model_files, model_id
+from tests.models.golden import check_on, check_reference, golden_samples, read_or_reason
+
+from tinymaix import report
 
 
 def outcome(check: Callable[[], None]) -> str:

@@ -70,8 +70,9 @@ def header(plan: Plan, name: str, intro: str) -> str:
             lines += [f"#define {macro}_SCALE {tensor.q.s:.9g}f", f"#define {macro}_ZERO {tensor.q.z}"]
     guard = f"{name}_MODEL_H".upper()
     usage = (
-        "Run one inference. Returns 0.\nInputs and outputs may stand anywhere. Where an input is already filled in "
-        f"at its own place in the arena ({name.upper()}_INPUT...) pass that pointer, or an output's own, and no copy is made. "
+        "Run one inference. Returns 0.\nInputs and outputs may stand anywhere. Where an input is already filled in at "
+        f"its own place in the arena ({name.upper()}_INPUT...) pass that pointer, or an output's own, and no copy is "
+        "made. "
         "A run overwrites the inputs in the arena. Not reentrant: there is one arena."
     )
     return "\n".join(
