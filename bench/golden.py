@@ -36,7 +36,7 @@ def row(path: Path, chip: bool) -> dict[str, str]:
     """What one model does on each target."""
     graph = read_or_reason(path)
     if isinstance(graph, str):
-        return {"model": model_id(path), "read": graph.split(": ", 1)[1]}
+        return {"model": model_id(path), "read": "-", "reason": graph.split(": ", 1)[1]}
     samples = golden_samples(path, graph)
     result = {"model": model_id(path), "read": "yes"}
     result["reference"] = outcome(lambda: check_reference(graph, samples))
@@ -64,7 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(rows, indent=2))
     else:
         columns = ["model", "read", "reference", "host", "cortex-m4"]
-        report.show(report.table(None, columns, [[r.get(c, "-") for c in columns] for r in rows], left=5))
+        report.show(report.table(None, columns, [[r.get(c, "-")[:60] for c in columns] for r in rows], left=5))
+        report.show(*(f"{r['model']}: {r['reason']}" for r in rows if "reason" in r))
         good = sum(all(r.get(c, "yes") == "yes" for c in columns[1:]) for r in rows)
         report.show(f"{good} of {len(rows)} models exact on every target")
     return 0
