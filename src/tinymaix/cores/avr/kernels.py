@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tinymaix.cores.avr.convolution import convolution, depthwise
 from tinymaix.ops.emit import Kernel
 
 
@@ -80,4 +81,30 @@ static __attribute__((noinline)) int32_t dot_s8(int32_t sum, const int8_t *x, co
 """,
 )
 
-KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (MUL_HIGH, DOT_S8)}
+REQUANTIZE = Kernel(
+    "requantize",
+    """\
+/* x * multiplier * 2^(shift - 31), rounded twice as TFLM's reference kernels do. The second rounding, half away from
+ * zero, is floor((floor((x - (x < 0)) / 2^(right - 1)) + 1) / 2): one shift, whole bytes first. */
+static __attribute__((noinline)) int32_t requantize(int32_t x, int32_t multiplier, int8_t shift)
+{
+    if (shift > 0)
+        return mul_high((int32_t)((uint32_t)x << shift), multiplier);
+    x = mul_high(x, multiplier);
+    if (shift == 0)
+        return x;
+    if (x < 0)
+        x--;
+    uint8_t right = (uint8_t)(-shift - 1);
+    for (; right >= 8; right -= 8)
+        x >>= 8;
+    for (; right > 0; right--)
+        x >>= 1;
+    return (x + 1) >> 1;
+}
+""",
+    (MUL_HIGH,),
+)
+
+KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (MUL_HIGH, DOT_S8, REQUANTIZE)}
+CHOOSERS = {"CONV_2D": convolution, "DEPTHWISE_CONV_2D": depthwise}
