@@ -140,7 +140,11 @@ def test_wrong_inputs(digit: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_unwritable_output_leaves_nothing(digit: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, "run", MODEL, "--input", digit, "--output", digit.parent / "no folder" / "y.npy")
+    out = digit.parent / "no folder" / "y.npy"
+    assert (
+        fails(capsys, "run", MODEL, "--input", digit, "--output", out)
+        == f"tinymaix: {out}: No such file or directory\n"
+    )
     assert [p.name for p in digit.parent.iterdir()] == ["x.npy"]
 
 

@@ -24,6 +24,9 @@ def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
     try:
         temporary.write_bytes(content)
         os.replace(temporary, target)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise type(error)(error.errno, error.strerror, os.fspath(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
