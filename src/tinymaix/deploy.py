@@ -12,6 +12,7 @@ import numpy as np
 
 from tinymaix.chips import Chip
 from tinymaix.chips.build import Firmware, build
+from tinymaix.chips.cycles import estimate
 from tinymaix.chips.emulate import open_machine
 from tinymaix.chips.emulate.machine import Emulation, Machine
 from tinymaix.compile import Project, compile_graph
@@ -48,7 +49,9 @@ class Bench:
     chip: str
     optimize: str
     instructions: int | None  # None on the host, where they are not counted
-    cycles: int | None  # exact, or None where no exact model of the core is known
+    cycles: int | None  # exact, else modelled, else (no model of the core is known) None
+    cycles_exact: bool  # counted by the emulator, cycle for cycle
+    cycles_error: float | None  # estimated relative error: 0 where exact; None where cycles are
     milliseconds: float | None  # at the chip's clock; None where cycles are
     macs: int
     flash: Flash
@@ -130,6 +133,9 @@ class Deployment:
         assert counted is not None
         flash, ram = self._flash(), self._ram(counted.stack)
         mhz = self.chip.mhz
+        exact = counted.cycles is not None
+        model = None if exact else estimate(self.firmware, counted)
+        cycles = model.cycles if model else counted.cycles
         fits = None
         if self.chip.flash is not None and self.chip.ram is not None:
             fits = flash.total <= self.chip.flash and ram.total <= self.chip.ram
@@ -138,8 +144,10 @@ class Deployment:
             chip=self.chip.name,
             optimize=self.optimize,
             instructions=counted.instructions,
-            cycles=counted.cycles,
-            milliseconds=counted.cycles / mhz / 1000 if counted.cycles is not None and mhz else None,
+            cycles=cycles,
+            cycles_exact=exact,
+            cycles_error=model.error if model else 0.0 if exact else None,
+            milliseconds=cycles / mhz / 1000 if cycles is not None and mhz else None,
             macs=self.graph.macs,
             flash=flash,
             ram=ram,

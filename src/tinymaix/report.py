@@ -44,6 +44,11 @@ def figure(value: object) -> str:
     return str(value)
 
 
+def cycles(bench: Bench, value: float | None) -> float | str | None:
+    """A cell for cycles or the time that follows from them, marked where they are modelled."""
+    return value if bench.cycles_exact or value is None else f"~{figure(value)}"
+
+
 def show(*parts: object, width: int | None = None) -> None:
     """Print tables and text to standard output; a pipe gets the full width."""
     console = Console(width=width, highlight=False, markup=False)
@@ -54,12 +59,12 @@ def show(*parts: object, width: int | None = None) -> None:
 
 
 def bench_table(benches: Sequence[Bench], title: str | None = None) -> Table:
-    """What an inference costs, a row a chip."""
+    """What an inference costs, a row a chip; "~" marks modelled cycles."""
     columns = ["chip", "cycles", "instructions", "milliseconds", "flash", "RAM", "arena", "stack", "bit-exact", "fits"]
     rows = [
         [
-            b.chip, b.cycles, b.instructions, b.milliseconds, b.flash.total, b.ram.total, b.ram.arena, b.ram.stack,
-            b.bit_exact, b.fits,
+            b.chip, cycles(b, b.cycles), b.instructions, cycles(b, b.milliseconds), b.flash.total, b.ram.total,
+            b.ram.arena, b.ram.stack, b.bit_exact, b.fits,
         ]
         for b in benches
     ]  # fmt: skip

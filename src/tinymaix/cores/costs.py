@@ -1,0 +1,56 @@
+"""What instructions cost on an in-order Cortex-M core with memory that answers at once: the form of the cycle tables.
+
+Each family's cycles.py fills it from the core's manual; chips/cycles.py applies it to the blocks that were executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Range = tuple[int, int]
+"""Lowest and highest cycles, where they depend on data or on what is not known."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Cycles by kind of instruction. What is not named here takes one cycle."""
+
+    source: str
+    """The manual and its table."""
+    error: float
+    """Relative error of an estimate, for what the table cannot say."""
+
+    direct: int
+    """Refill of the pipeline after a taken branch to a constant address, on top of the branch's own cycle."""
+    link: int
+    """The same for BL."""
+    register: int
+    """The same for an address from a register: BX, BLX, MOV PC, ADD PC."""
+    loaded: int
+    """The same for an address from memory: POP {PC}, LDR PC, TBB."""
+    unaligned_target: int = 0
+    """More for a target that is a 32-bit instruction across two words."""
+
+    load: int = 2
+    """LDR and its relatives, alone."""
+    store: int = 2
+    """STR and its relatives with a constant offset."""
+    store_indexed: int = 2
+    """The same with a register as offset."""
+    multiple: Range = (1, 1)
+    """Cycles of LDM, STM, PUSH, POP, LDRD, STRD beyond one a word."""
+    pipelined: bool = False
+    """Whether a load's second cycle is that of a load or store after it whose address does not depend on it."""
+    chained: bool = False
+    """Whether that holds for one with pre- or post-indexed address, too."""
+    store_load: int = 0
+    """Wait of a load right after a store."""
+    address: int = 0
+    """Wait of a load or store for an address from the instruction before it."""
+    late: frozenset[str] = frozenset()
+    """Instructions whose result the next one can use only a cycle later."""
+    folded_it: bool = False
+    """Whether IT after a 16-bit instruction costs nothing."""
+    others: Mapping[str, Range] = field(default_factory=dict)
+    """Other instructions by capstone's name; "vmov2" is a VMOV of two registers to or from two."""
