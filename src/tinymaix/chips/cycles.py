@@ -32,6 +32,12 @@ PAIRS = {"ldrd", "strd"}
 MULTIPLE = LISTS | STACK | PAIRS
 INTO_CORE = {"ldm", "ldmdb", "pop", "vldmia", "vldmdb", "vpop", "ldrd"}
 """Those of several words that load."""
+LONG = {"smull", "umull", "smlal", "umlal", "umaal", "smlalbb", "smlalbt", "smlaltb", "smlaltt"}
+LONG |= {"smlald", "smlaldx", "smlsld", "smlsldx"}
+"""Multiplications with two results; others of four registers accumulate to the last."""
+PLAIN_SHIFTS = {"mov", "lsl", "lsr", "asr", "ror", "rrx"}
+PLAIN_SHIFTS |= {f"{sign}xt{size}" for sign in "su" for size in ("b", "h", "b16")}
+"""Instructions that do nothing but shift or extend."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,13 @@ class _Step:
     """Whether one of them is an offset."""
     base: frozenset[int]
     """The base register that it changes."""
-    reads: frozenset[int]
+    early: frozenset[int]
+    """Registers that it needs at its start; not those that it stores or accumulates to."""
     writes: frozenset[int]
+    shifted: bool
+    """Whether a register is shifted before it is used."""
+    flags: bool
+    """Whether it sets the flags."""
     to_pc: bool
     conditional: bool
 
@@ -154,6 +165,8 @@ def _block(core: str, code: bytes, alignment: int) -> _Block:
     taken, last = 0.0, steps[-1]
     if last.to_pc:
         taken = _refill(costs, last)
+        if len(steps) > 1 and last.conditional and steps[-2].flags and _folds(costs, steps[-2], last):
+            taken += 1
         if last.conditional:  # not taken, it is one cycle whatever it would load
             own = _own(costs, last)
             low, high, taken = low - own[0] + 1, high - own[1] + 1, taken + sum(own) / 2 - 1
@@ -172,11 +185,9 @@ def _own(costs: Costs, step: _Step) -> tuple[int, int]:
 
 def _wait(costs: Costs, before: _Step, step: _Step) -> int:
     """Cycles that an instruction takes more (or less) because of the one before it."""
-    wait = 0
-    if step.name == "it" and costs.folded_it and before.size == 2:
-        wait -= 1
-    if before.name in costs.late and before.writes & (step.reads | step.address):
-        wait += 1
+    wait = -1 if _folds(costs, before, step) else 0
+    if before.name in costs.late or (before.shifted and "shifted" in costs.late):
+        wait += bool(before.writes & (step.early | step.address))
     if not step.words:
         return wait
     if before.single and not before.loads:
@@ -189,6 +200,13 @@ def _wait(costs: Costs, before: _Step, step: _Step) -> int:
         if not dependent and (costs.chained or not step.base):
             wait -= 1
     return wait
+
+
+def _folds(costs: Costs, before: _Step, step: _Step) -> bool:
+    """Whether an instruction issues together with the one before it."""
+    if before.size != 2 or step.size != 2:
+        return False
+    return costs.folded_it if step.name == "it" else costs.folded_branch and step.to_pc and not step.words
 
 
 def _refill(costs: Costs, step: _Step) -> int:
@@ -204,26 +222,29 @@ def _step(instruction: Any) -> _Step:
     name, operands = instruction.insn_name(), instruction.operands
     named = [operand for operand in operands if operand.type == arm.ARM_OP_REG]
     writes = {operand.reg for operand in named if operand.access & 2}
-    reads = {operand.reg for operand in named if operand.access != 2}
+    early = {operand.reg for operand in named[: 3 if name not in LONG else 4] if operand.access != 2}
     moved: list[int] = []
     if name in LOADS | STORES | MULTIPLE:
         moved = [operand.reg for operand in named][name in LISTS :]
-        writes, reads = (set(moved), set()) if name in LOADS | INTO_CORE else (set(), set(moved))
+        writes, early = (set(moved), set()) if name in LOADS | INTO_CORE else (set(), set())
+        early |= set(moved) if name == "vstr" else set()
     memory = next((operand.mem for operand in operands if operand.type == arm.ARM_OP_MEM), None)
     index = memory.index if memory is not None else 0
     bases = {memory.base} - {arm.ARM_REG_PC} if memory is not None else set()
     bases |= {arm.ARM_REG_SP} if name in STACK else {named[0].reg} if name in LISTS else set()
     branch = name in ("b", "bl", "bx", "blx", "cbz", "cbnz", "tbb", "tbh")
     return _Step(
-        name="vmov2" if name == "vmov" and len(named) > 2 else name,
+        name=name + "s" * (name == "mul" and instruction.size == 2) + "2" * (name == "vmov" and len(named) > 2),
         size=instruction.size,
         words=sum(2 if arm.ARM_REG_D0 <= register <= arm.ARM_REG_D31 else 1 for register in moved),
         loads=name in LOADS | INTO_CORE,
         address=frozenset(bases | {index} - {0}),
         indexed=index != 0,
         base=frozenset(bases if instruction.writeback or name in STACK else ()),
-        reads=frozenset(reads),
+        early=frozenset(early),
         writes=frozenset(writes),
+        shifted=not moved and name not in PLAIN_SHIFTS and any(operand.shift.type for operand in operands),
+        flags=bool(instruction.update_flags),
         to_pc=branch or arm.ARM_REG_PC in writes,
         conditional=instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID) or name in ("cbz", "cbnz"),
     )

@@ -49,8 +49,11 @@ class Costs:
     address: int = 0
     """Wait of a load or store for an address from the instruction before it."""
     late: frozenset[str] = frozenset()
-    """Instructions whose result the next one can use only a cycle later."""
+    """Instructions whose result the next one can use only a cycle later, but as an integer to store or to accumulate
+    to; "shifted" is any with a shifted register as operand."""
     folded_it: bool = False
     """Whether IT after a 16-bit instruction costs nothing."""
+    folded_branch: bool = False
+    """Whether the same holds for a 16-bit branch; taken on flags of that instruction it costs its cycle."""
     others: Mapping[str, Range] = field(default_factory=dict)
-    """Other instructions by capstone's name; "vmov2" is a VMOV of two registers to or from two."""
+    """Other instructions by capstone's name; "muls" is the 16-bit MUL, "vmov2" a VMOV of two registers."""

@@ -5,10 +5,10 @@ pipelined loads as for the Cortex-M3 (see armv7m/cycles.py; the measurements are
 multiplication takes one cycle, and pre- and post-indexed accesses are pipelined unless they change the base that the
 next one uses.
 
-Cortex-M33: its manual (Arm 100230) has no table. It generates addresses and resolves branches in the second of its
-three stages, so a load takes one cycle and the next instruction waits one more only if it uses what was loaded
-(Elektronik, "Cortex-M23 und -M33 sind erste ARMv8-M-CPUs"); a loop of SUBS and BHI takes 3 cycles (Nordic, nrfx delay).
-Pairs of 16-bit instructions that it issues together are not modelled, hence the larger error.
+Cortex-M33: its manual (Arm 100230) has no table. Measured on an RP2350 (jnk0le, "pipeline cycle test", cortex_m33.md):
+n words take n cycles; what is loaded, multiplied, or computed from a shifted register is ready a cycle later than other
+results, except to be stored or accumulated to; a 16-bit branch issues together with a 16-bit instruction before it.
+What a taken branch to a register's address costs and how long PC takes from memory is not published.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ FLOAT_MACS = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms"
 FLOAT_LATE = frozenset({"vadd", "vsub", "vmul", "vnmul", "vdiv", "vsqrt", "vcvt", *FLOAT_MACS})
 """One cycle more where the next instruction uses the result (section 7.2.3)."""
 LOADS = frozenset({"ldr", "ldrb", "ldrh", "ldrsb", "ldrsh", "vldr"})
+HALVES = ("bb", "bt", "tb", "tt")
+MULTIPLY = frozenset({"mul", "mla", "mls", "smull", "umull", "smlal", "umlal", "umaal"})
+MULTIPLY |= {f"sm{kind}{x}" for kind in ("uad", "usd", "lad", "lsd", "lald", "lsld") for x in ("", "x")}
+MULTIPLY |= {f"sm{kind}{halves}" for kind in ("ul", "la", "lal") for halves in HALVES}
+MULTIPLY |= {f"sm{kind}" for kind in ("ulwb", "ulwt", "lawb", "lawt", "mul", "mulr", "mla", "mlar", "mls", "mlsr")}
+EXTEND_ADD = frozenset({"sxtab", "sxtah", "sxtab16", "uxtab", "uxtah", "uxtab16"})
 
 COMMON: dict[str, Range] = {
     "vdiv": (14, 14),
@@ -52,8 +58,8 @@ CYCLES = {
         others={**COMMON, "sdiv": (2, 12), "udiv": (2, 12)},
     ),
     "cortex-m33": Costs(
-        source="the Cortex-M4's table with the pipeline that is published of the Cortex-M33, which has no table",
-        error=0.2,
+        source="measurements of jnk0le on an RP2350, else the Cortex-M4's table; the Cortex-M33 has none",
+        error=0.1,
         direct=1,
         link=1,
         register=1,
@@ -62,10 +68,11 @@ CYCLES = {
         load=1,
         store=1,
         store_indexed=1,
-        multiple=(0, 1),
-        late=FLOAT_LATE | LOADS,
+        multiple=(0, 0),
+        late=FLOAT_LATE | LOADS | MULTIPLY | EXTEND_ADD | {"shifted"},
         folded_it=True,
-        others={**COMMON, "sdiv": (2, 11), "udiv": (2, 11)},
+        folded_branch=True,
+        others={**COMMON, "muls": (2, 2), "sdiv": (2, 11), "udiv": (2, 11)},
     ),
 }
 """By the name of the core."""
