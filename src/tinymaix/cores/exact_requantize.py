@@ -105,7 +105,7 @@ def prove(
         shifts: the shifts to try, in order: the first that serves without a sign, else the first that serves.
         scale: the kernel sums with weights and bias times this; so real multipliers of up to scale / 2 are in reach.
     """
-    steps = _Steps.of(multiplier, shift, zero, low, high, sum_low, sum_high, scale)
+    steps = Steps.of(multiplier, shift, zero, low, high, sum_low, sum_high, scale)
     if steps is None:
         return None
     found = None
@@ -118,7 +118,7 @@ def prove(
 
 
 @dataclass(frozen=True, eq=False)
-class _Steps:
+class Steps:
     """Where TFLM's requantization steps: ``at[channel, i]`` is the smallest sum that gives at least ``values[i]``."""
 
     gain: Array  # float64, real multipliers
@@ -140,8 +140,8 @@ class _Steps:
         high: int,
         sum_low: Array,
         sum_high: Array,
-        scale: int,
-    ) -> _Steps | None:
+        scale: int = 1,
+    ) -> Steps | None:
         arrays = np.broadcast_arrays(multiplier, shift, sum_low, sum_high)
         m, s, first, last = (a.astype(np.int64).reshape(-1, 1) for a in arrays)
         left, right = np.maximum(s, 0), np.maximum(-s, 0)
@@ -167,7 +167,7 @@ class _Steps:
         return cls(gain, values, at * scale, first * scale, last * scale, low, high, scale)
 
 
-def _solve(steps: _Steps, shift: int) -> FastRequant | None:
+def _solve(steps: Steps, shift: int) -> FastRequant | None:
     """The widest choice of constants for each channel over a few neighbouring multipliers."""
     ideal = np.minimum(np.rint(steps.gain * 2.0 ** (32 + shift)), 2.0**31 - 1).astype(np.int64)
     best: dict[str, Ints] = {}
@@ -190,7 +190,7 @@ def _solve(steps: _Steps, shift: int) -> FastRequant | None:
     return FastRequant(fast.multiplier, fast.constant, fast.sign, shift, clamp)
 
 
-def _windows(steps: _Steps, multiplier: Ints, shift: int) -> tuple[Ints, Ints, Ints]:
+def _windows(steps: Steps, multiplier: Ints, shift: int) -> tuple[Ints, Ints, Ints]:
     """(constant, sign, width of the choice - 1) of each channel; the width is below 0 where nothing serves."""
     target = steps.values << (32 + shift)
     before = steps.at - steps.scale
