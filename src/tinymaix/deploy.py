@@ -51,7 +51,7 @@ class Bench:
     instructions: int | None  # None on the host, where they are not counted
     cycles: int | None  # exact, else modelled, else (no model of the core is known) None
     cycles_exact: bool  # counted by the emulator, cycle for cycle
-    cycles_error: float | None  # estimated relative error: 0 where exact; None where cycles are
+    cycles_error: float | None  # estimated relative error without wait states; 0 where exact, None where cycles are
     milliseconds: float | None  # at the chip's clock; None where cycles are
     macs: int
     flash: Flash

@@ -31,6 +31,8 @@ class Costs:
     """The same for an address from memory: POP {PC}, LDR PC, TBB."""
     unaligned_target: int = 0
     """More for a target that is a 32-bit instruction across two words."""
+    split_run: int = 0
+    """At most this much for three or more such instructions in a row; only the error includes it."""
 
     load: int = 2
     """LDR and its relatives, alone."""

@@ -5,7 +5,8 @@ branch to a constant address is fetched while the branch is decoded (P = 1: a lo
 one to a register's while it is executed (P = 2), of one to an address in memory after its load (P = 3: LDR PC takes at
 least 5). A 32-bit target across two words needs one fetch more. Measured on an STM32F103 (jnk0le, "pipeline cycle
 test"): a store with constant offset takes one cycle, also right after a load, whose second cycle it fills; a load waits
-one cycle after a store; pre- and post-indexed accesses are not pipelined after a load.
+one cycle after a store; pre- and post-indexed accesses are not pipelined after a load. Three 32-bit instructions in a
+row across words may wait for their fetch (compendium.i-0.nl, "Alignment rules").
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from tinymaix.cores.costs import Costs
 CYCLES = {
     "cortex-m3": Costs(
         source="Cortex-M3 Technical Reference Manual (Arm 100165), table 3-1 and section 3.3.2",
-        error=0.08,
+        error=0.05,
         direct=1,
         link=1,
         register=2,
         loaded=3,
         unaligned_target=1,
+        split_run=1,
         load=2,
         store=1,
         store_indexed=2,
