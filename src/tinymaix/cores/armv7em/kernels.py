@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from tinymaix.cores.armv7em.conv import choose_conv_2d
+from tinymaix.cores.armv7em.fully_connected import choose_fully_connected
 from tinymaix.cores.core import Core
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation
 
-CHOOSERS: Mapping[str, Callable[[Node, Core, str], Implementation | None]] = {}
+CHOOSERS: Mapping[str, Callable[[Node, Core, str], Implementation | None]] = {
+    "CONV_2D": choose_conv_2d,
+    "FULLY_CONNECTED": choose_fully_connected,
+}

@@ -1,0 +1,164 @@
+"""Convolutions of any window: the windows of two neighbouring pixels become columns, then all channels are computed.
+
+A row of a window lies together in memory. Where rows fill whole words, they are widened from where they are; else they
+are copied behind each other first, so that the zeros that fill up words are only at the end of a column.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from tinymaix.cores.armv7em.columns import dot_columns
+from tinymaix.cores.armv7em.fully_connected import one_row
+from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, blocks, pointwise
+from tinymaix.cores.armv7em.weights import padded, stream
+from tinymaix.cores.core import Core
+from tinymaix.cores.exact_high import HighRequant, prove_high_node
+from tinymaix.graph import Node
+from tinymaix.ops.conv_2d import Conv2D
+from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.plan import row_lead
+
+
+def choose_conv_2d(node: Node, core: Core, optimize: str) -> Implementation | None:
+    """The kernel for a convolution, None where the portable one serves."""
+    op = node.op
+    assert isinstance(op, Conv2D)
+    if node.output.dtype != np.int8 or optimize == "flash" or node.input(0).shape[3] != node.input(1).shape[3]:
+        return None
+    requant = prove_high_node(node, op.activation, 0)
+    if requant is None or requant.clamp:
+        return None
+    wide = optimize == "speed"
+    window, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
+    if unpadded and node.output.elements == node.output.shape[3] and window == node.input(0).shape[1:3]:
+        return one_row(node, requant, wide)
+    if unpadded and window == (1, 1) and op.stride == (1, 1):
+        return pointwise(node, requant, wide)
+    if op.dilation[1] != 1:
+        return None
+    reason = "two windows by three channels a turn, weights as " + REASON.split(" as ")[1]
+    return Implementation(
+        partial(_emit, node, op, requant, wide),
+        _scratch(node),
+        row_lead(node),
+        reason.format("halfwords" if wide else "bytes"),
+    )
+
+
+def _scratch(node: Node) -> int:
+    """Two columns of halfwords, two of bytes, and a word behind them that a copy by words may spoil."""
+    return 6 * padded(int(np.prod(node.input(1).shape[1:]))) + 8
+
+
+def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerCode) -> None:
+    (n, in_h, in_w, in_c), (out_c, kernel_h, kernel_w, _) = node.input(0).shape, node.input(1).shape
+    weights = node.input(1).data
+    assert weights is not None
+    code.call(
+        _kernel(requant, wide),
+        x=code.input(0),
+        y=code.output(),
+        stream=code.constant("weights", stream(weights.reshape(out_c, -1), requant, blocks(out_c), wide)),
+        columns=f"(uint32_t *){code.scratch}",
+        zero_x=node.input(0).q.z,
+        center=requant.center,
+        batches=n,
+        in_h=in_h,
+        in_w=in_w,
+        in_c=in_c,
+        out_h=node.output.shape[1],
+        out_w=node.output.shape[2],
+        out_c=out_c,
+        triples=out_c // 3 * 3,
+        kernel_h=kernel_h,
+        kernel_w=kernel_w,
+        stride_h=op.stride[0],
+        stride_w=op.stride[1],
+        dilation_h=op.dilation[0],
+        pad_top=op.padding[0],
+        pad_left=op.padding[2],
+    )
+
+
+GATHER_WINDOW = Kernel(
+    "gather_window",
+    """\
+/* The rows of the window at (top, left) behind each other, zero_x where it is outside of the image */
+static void gather_window(int8_t *bytes, const int8_t *image, int zero_x, int in_h, int in_w, int in_c,
+                          int kernel_h, int kernel_w, int dilation_h, int top, int left)
+{
+    int first = left < 0 ? -left : 0, last = left + kernel_w > in_w ? in_w - left : kernel_w;
+    for (int ky = 0, iy = top; ky < kernel_h; ky++, iy += dilation_h, bytes += kernel_w * in_c) {
+        if (first > 0 || last < kernel_w || iy < 0 || iy >= in_h)
+            memset(bytes, zero_x, (size_t)(kernel_w * in_c));
+        if (iy >= 0 && iy < in_h && first < last)
+            memcpy(bytes + first * in_c, image + (iy * in_w + left + first) * in_c, (size_t)((last - first) * in_c));
+    }
+}
+""",
+)
+
+COPY_ROWS = Kernel(
+    "copy_rows",
+    """\
+/* Rows behind each other, by words: up to three bytes behind each row are read, and written behind the last */
+static inline void copy_rows(int8_t *to, const int8_t *from, int rows, int row, int step)
+{
+    for (; rows > 0; rows--, to += row, from += step)
+        for (int i = 0; i < row; i += 4) {
+            uint32_t word;
+            memcpy(&word, from + i, 4);
+            memcpy(to + i, &word, 4);
+        }
+}
+""",
+)
+
+
+def _kernel(requant: HighRequant, wide: bool) -> Kernel:
+    dot = dot_columns(requant, wide)
+    name = dot.name.replace("dot_columns", "conv_2d_s8")
+    return Kernel(
+        name,
+        f"""\
+/* Convolution, int8 NHWC: the windows of two neighbouring pixels at a time. A lone last pixel is computed twice. */
+static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center,
+                   int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int triples,
+                   int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left)
+{{
+    int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows that copy_rows may touch */
+    int quads = (kernel_h * row + 3) / 4, step = dilation_h * in_w * in_c;
+    uint32_t *end = columns + 4 * quads;
+    int8_t *bytes0 = (int8_t *)end, *bytes1 = bytes0 + 4 * quads;
+    for (int n = 0; n < batches; n++, x += in_h * in_w * in_c)
+        for (int oy = 0; oy < out_h; oy++) {{
+            int top = oy * stride_h - pad_top, bottom = top + (kernel_h - 1) * dilation_h;
+            int inside = top >= 0 && bottom < in_h - behind;
+            for (int ox = 0; ox < out_w; ox += 2, y += 2 * out_c) {{
+                int second = ox + 1 < out_w, left = ox * stride_w - pad_left, right = second ? left + stride_w : left;
+                const int8_t *at0 = x + (top * in_w + left) * in_c, *at1 = x + (top * in_w + right) * in_c;
+                if (inside && left >= 0 && right + kernel_w <= in_w && row % 4 == 0) {{
+                    uint32_t *column = columns;
+                    for (int ky = 0; ky < kernel_h; ky++, at0 += step, at1 += step)
+                        column = widen_pair(column, at0, at1, row / 4);
+                }} else {{
+                    if (inside && left >= 0 && right + kernel_w <= in_w) {{
+                        copy_rows(bytes0, at0, kernel_h, row, step);
+                        copy_rows(bytes1, at1, kernel_h, row, step);
+                    }} else {{
+                        gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, left);
+                        gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, right);
+                    }}
+                    widen_pair(columns, bytes0, bytes1, quads);
+                }}
+                {dot.name}(stream, columns, end, y, second ? y + out_c : y, triples, out_c - triples, center);
+            }}
+            y -= out_w % 2 * out_c;
+        }}
+}}
+""",
+        (WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, dot),
+    )

@@ -1,0 +1,201 @@
+"""Fully connected layers of one row, and convolutions with one output pixel: four channels a turn.
+
+Every weight is used once, so the loop is bound by loads: words of four channels come by one instruction.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from tinymaix.cores.armv7em.columns import assembly, name_of, requantized, twin_helpers, twin_requantize
+from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
+from tinymaix.cores.armv7em.weights import padded, stream
+from tinymaix.cores.core import Core
+from tinymaix.cores.exact_high import HighRequant, prove_high_node
+from tinymaix.graph import Node
+from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.ops.fully_connected import FullyConnected
+
+SUMS = ("r8", "r9", "r10", "r11")
+
+
+def choose_fully_connected(node: Node, core: Core, optimize: str) -> Implementation | None:
+    """The kernel for a fully connected layer, None where the portable one serves."""
+    op = node.op
+    assert isinstance(op, FullyConnected)
+    if node.output.dtype != np.int8 or optimize == "flash":
+        return None
+    requant = prove_high_node(node, op.activation, 0)
+    if requant is None or requant.clamp:
+        return None
+    wide = optimize == "speed"
+    return (
+        one_row(node, requant, wide)
+        if node.output.elements == node.input(1).shape[0]
+        else pointwise(node, requant, wide)
+    )
+
+
+def one_row(node: Node, requant: HighRequant, wide: bool) -> Implementation:
+    """All of the input is one row of taps: a fully connected layer, or a window that covers the whole image."""
+    taps = node.input(0).elements
+    reason = f"four channels a turn, weights as {'halfwords' if wide else 'bytes'}, requantized by one product"
+    # All of the input is widened before the first output is written.
+    return Implementation(partial(_emit, node, requant, wide), 2 * padded(taps), 0, reason)
+
+
+def _emit(node: Node, requant: HighRequant, wide: bool, code: LayerCode) -> None:
+    weights = node.input(1).data
+    assert weights is not None
+    out_c = len(weights)
+    words = stream(weights.reshape(out_c, -1), requant, [4] * -(-out_c // 4), wide)
+    code.call(
+        _kernel(requant, wide),
+        x=code.input(0),
+        y=code.output(),
+        stream=code.constant("weights", words),
+        column=f"(uint32_t *){code.scratch}",
+        in_c=node.input(0).elements,
+        out_c=out_c,
+        center=requant.center,
+    )
+
+
+def _step(wide: bool) -> list[str]:
+    """Four taps of four channels: r0 walks the weights, r1 the column."""
+    lines = ["ldrd r12, lr, [r1], #8"]
+    if wide:
+        for x in ("r12", "lr"):
+            lines += ["ldm.w r0!, {r4, r5, r6, r7}"]
+            lines += [f"smlad {total}, r{4 + i}, {x}, {total}" for i, total in enumerate(SUMS)]
+        return lines
+    lines += ["ldm.w r0!, {r4, r5, r6, r7}"]
+    for i, total in enumerate(SUMS):
+        w = f"r{4 + i}"
+        lines += [f"sxtb16 r3, {w}", f"sxtb16 {w}, {w}, ror #8"]
+        lines += [f"smlad {total}, r3, r12, {total}", f"smlad {total}, {w}, lr, {total}"]
+    return lines
+
+
+def dot_column(requant: HighRequant, wide: bool) -> Kernel:
+    """The kernel: dot_column_12(stream, column, end, y, quads, center)."""
+    name = name_of("dot_column", requant, wide)
+    step = _step(wide)
+    code = [
+        "push {r4-r11, lr}",
+        "sub sp, #16",  # column, entry of the loop, y, end of y; above it the arguments from sp + 52
+        "ldr r4, [sp, #52]",
+        "add r4, r3, r4, lsl #2",
+        "strd r3, r4, [sp, #8]",
+        "sub r4, r1, r2",
+        "ubfx r4, r4, #3, #2",
+        f"movs r5, #{4 * len(step)}",
+        "mul r5, r4, r5",
+        "adr.w r6, 1f",
+        "add r5, r5, r6",
+        "orr r5, r5, #1",
+        "strd r1, r5, [sp]",
+        "2:",
+        "ldm.w r0!, {r8, r9, r10, r11}",
+        "ldr r1, [sp]",
+        "ldr pc, [sp, #4]",
+        "1:",
+        *step * 4,
+        "cmp r1, r2",
+        "bne.w 1b",
+    ]
+    if requant.signed:
+        code += ["mov r1, r2", "ldr r2, [sp, #56]"]
+        for total in SUMS:
+            code += ["ldrd r3, r4, [r0], #8", *requantized([total], "r3", requant)]
+        code += ["mov r2, r1"]
+    else:
+        code += ["ldm.w r0!, {r4, r5, r6, r7}"]
+        for i, total in enumerate(SUMS):
+            code += requantized([total], f"r{4 + i}", requant)
+    code += ["ldrd r3, r4, [sp, #8]", *(f"strb {total}, [r3], #1" for total in SUMS), "str r3, [sp, #8]"]
+    code += ["cmp r3, r4", "bne.w 2b", "add sp, #16", "pop {r4-r11, pc}"]
+    width = 2 if requant.signed else 1
+    return Kernel(
+        name,
+        f"""\
+/* A column of activations with all channels, four at a time, weights as {"halfwords" if wide else "bytes"}. A block of
+ * the stream is the first values of four sums, their weights, and the constants of their requantization. */
+#if defined(__ARM_FEATURE_DSP)
+static __attribute__((naked, noinline)) void {name}(
+    const int32_t *stream, const uint32_t *column, const uint32_t *end, int8_t *y, int quads, int32_t center)
+{{
+    __asm__ volatile(
+{assembly(code)});
+}}
+#else
+static void {name}(
+    const int32_t *stream, const uint32_t *column, const uint32_t *end, int8_t *y, int quads, int32_t center)
+{{
+    int steps = (int)(end - column){"" if wide else " / 2"};
+    for (; quads > 0; quads--, y += 4) {{
+        const int32_t *constants = stream + 4 + 4 * steps;
+        for (int i = 0; i < 4; i++) {{
+            uint32_t sum = (uint32_t)stream[i];
+            const int32_t *w = stream + 4 + i;
+            for (int step = 0; step < steps; step++, w += 4)
+                sum += {_twin_step(wide)};
+            const int32_t *constant = constants + {width} * i;
+            y[i] = {twin_requantize(requant)};
+        }}
+        stream = constants + {4 * width};
+    }}
+}}
+#endif
+""",
+        twin_helpers(wide),
+    )
+
+
+def _twin_step(wide: bool) -> str:
+    if wide:
+        return "dot_pair((uint32_t)*w, column[step])"
+    return (
+        "dot_pair(even_bytes((uint32_t)*w), column[2 * step])\n"
+        "                       + dot_pair(even_bytes((uint32_t)*w >> 8), column[2 * step + 1])"
+    )
+
+
+def _kernel(requant: HighRequant, wide: bool) -> Kernel:
+    dot = dot_column(requant, wide)
+    name = dot.name.replace("dot_column", "fully_connected_s8")
+    return Kernel(
+        name,
+        f"""\
+/* Fully connected, int8, one row: it is widened, times 256, then multiplied. The last channels may fill no four. */
+static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c,
+                   int32_t center)
+{{
+    const uint32_t odd = UINT32_C(0xff00ff00);
+    uint32_t *end = column;
+    int8_t last[4] = {{0, 0, 0, 0}};
+    int whole = out_c / 4, block = 4 + (in_c + 3) / 4 * {8 if wide else 4} + {8 if requant.signed else 4};
+    for (; in_c >= 4; in_c -= 4, x += 4, end += 2) {{
+        uint32_t word = load_4(x);
+        end[0] = (word << 8) & odd;
+        end[1] = word & odd;
+    }}
+    if (in_c > 0) {{
+        memcpy(last, x, (size_t)in_c);
+        uint32_t word = load_4(last);
+        end[0] = (word << 8) & odd;
+        end[1] = word & odd;
+        end += 2;
+    }}
+    if (whole > 0)
+        {dot.name}(stream, column, end, y, whole, center);
+    if (out_c % 4 != 0) {{
+        {dot.name}(stream + whole * block, column, end, last, 1, center);
+        memcpy(y + 4 * whole, last, (size_t)(out_c % 4));
+    }}
+}}
+""",
+        (LOAD_4, dot),
+    )

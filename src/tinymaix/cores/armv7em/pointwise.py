@@ -1,0 +1,116 @@
+"""Pointwise convolutions of stride 1: two pixels are widened into columns, then all channels are computed for both."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tinymaix.cores.armv7em.columns import dot_columns
+from tinymaix.cores.armv7em.weights import padded, stream
+from tinymaix.cores.exact_high import HighRequant
+from tinymaix.graph import Node
+from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+
+LOAD_4 = Kernel(
+    "load_4",
+    """\
+/* Four bytes as a word; they need not be aligned */
+static inline uint32_t load_4(const int8_t *x)
+{
+#if defined(__ARM_FEATURE_DSP)
+    uint32_t word;
+    memcpy(&word, x, 4);
+    return word;
+#else
+    return (uint8_t)x[0] | (uint32_t)(uint8_t)x[1] << 8 | (uint32_t)(uint8_t)x[2] << 16 | (uint32_t)(uint8_t)x[3] << 24;
+#endif
+}
+""",
+)
+
+WIDEN_PAIR = Kernel(
+    "widen_pair",
+    """\
+/* The same bytes of two pixels, times 256, as columns; `quads` are of four bytes. Returns the end of the columns. */
+static inline uint32_t *widen_pair(uint32_t *columns, const int8_t *x0, const int8_t *x1, int quads)
+{
+    const uint32_t odd = UINT32_C(0xff00ff00);
+    for (uint32_t *end = columns + 4 * quads; columns != end; columns += 4, x0 += 4, x1 += 4) {
+        uint32_t a = load_4(x0), b = load_4(x1);
+        columns[0] = (a << 8) & odd;
+        columns[1] = (b << 8) & odd;
+        columns[2] = a & odd;
+        columns[3] = b & odd;
+    }
+    return columns;
+}
+""",
+    (LOAD_4,),
+)
+
+REASON = "two pixels by three channels a turn, weights as {}, requantized by one product"
+
+
+def pointwise(node: Node, requant: HighRequant, wide: bool) -> Implementation:
+    """A convolution whose pixels are independent rows of channels, or a fully connected layer of several rows."""
+    taps, out_c = node.input(0).shape[-1], node.output.shape[-1]
+    if node.op.kind == "FULLY_CONNECTED":
+        out_c, taps = node.input(1).shape
+    pixels = node.output.elements // out_c
+    # Both pixels of a pair are read before one is written; behind the last pair nothing is read any more.
+    lead = max(0, (pixels - 1) // 2 * 2 * (out_c - taps))
+    reason = REASON.format("halfwords" if wide else "bytes")
+    emit = partial(_emit, node, requant, wide, taps, out_c, pixels)
+    return Implementation(emit, 4 * padded(taps) + (0 if taps % 4 == 0 else 2 * padded(taps)), lead, reason)
+
+
+def _emit(node: Node, requant: HighRequant, wide: bool, taps: int, out_c: int, pixels: int, code: LayerCode) -> None:
+    weights = node.input(1).data
+    assert weights is not None
+    words = stream(weights.reshape(out_c, taps), requant, blocks(out_c), wide)
+    code.call(
+        _kernel(requant, wide),
+        x=code.input(0),
+        y=code.output(),
+        stream=code.constant("weights", words),
+        columns=f"(uint32_t *){code.scratch}",
+        pixels=pixels,
+        in_c=taps,
+        out_c=out_c,
+        triples=out_c // 3 * 3,
+        center=requant.center,
+    )
+
+
+def blocks(out_c: int) -> list[int]:
+    """Channels of each block: threes and what is left."""
+    return [3] * (out_c // 3) + [out_c % 3] * (out_c % 3 > 0)
+
+
+def _kernel(requant: HighRequant, wide: bool) -> Kernel:
+    dot = dot_columns(requant, wide)
+    name = dot.name.replace("dot_columns", "pointwise_s8")
+    return Kernel(
+        name,
+        f"""\
+/* Pointwise convolution, int8. A lone last pixel is computed twice. Channels that fill no words are copied first. */
+static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns,
+                   int pixels, int in_c, int out_c, int triples, int32_t center)
+{{
+    int quads = (in_c + 3) / 4;
+    uint32_t *end = columns + 4 * quads;
+    int8_t *bytes = (int8_t *)end;
+    for (int i = 0; i < pixels; i += 2, x += 2 * in_c, y += 2 * out_c) {{
+        int second = i + 1 < pixels;
+        if (in_c % 4 == 0) {{
+            widen_pair(columns, x, second ? x + in_c : x, quads);
+        }} else {{
+            memcpy(bytes, x, (size_t)in_c);
+            memcpy(bytes + 4 * quads, second ? x + in_c : x, (size_t)in_c);
+            widen_pair(columns, bytes, bytes + 4 * quads, quads);
+        }}
+        {dot.name}(stream, columns, end, y, second ? y + out_c : y, triples, out_c - triples, center);
+    }}
+}}
+""",
+        (WIDEN_PAIR, dot),
+    )

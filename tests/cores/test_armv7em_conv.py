@@ -1,0 +1,40 @@
+"""Convolutions of any window on the emulated M4, M7 and M33 against the reference."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import strategies as st
+
+from tests.cores.armv7em_cases import check, layer
+from tests.ops.make import sample
+from tinymaix.graph import Node
+from tinymaix.ops.conv_2d import Conv2D
+
+
+@st.composite
+def convolution(draw: st.DrawFn) -> Node:
+    kernel = draw(st.sampled_from([(3, 3), (1, 3), (4, 1), (5, 5), (2, 2), (1, 1), (10, 4)]))
+    height, width = draw(st.tuples(st.integers(kernel[0], 11), st.integers(kernel[1], 9)))
+    in_c, out_c = draw(st.sampled_from([1, 2, 3, 4, 5, 8])), draw(st.integers(1, 7))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding = draw(st.tuples(*[st.integers(0, size - 1) for size in (kernel[0], kernel[0], kernel[1], kernel[1])]))
+    dilation = (2, 1) if (height + sum(padding[:2])) > 2 * kernel[0] and draw(st.booleans()) else (1, 1)
+    unsigned = draw(st.booleans())
+    op = Conv2D(stride, dilation, padding, "relu" if unsigned else "none")
+    shape = (draw(st.sampled_from([1, 1, 2])), height, width, in_c)
+    return draw(layer(op, shape, (out_c, *kernel, in_c), unsigned))
+
+
+@pytest.mark.parametrize(
+    ("core", "optimize", "part"),
+    [
+        ("cortex-m4", "speed", 0),
+        ("cortex-m4", "balanced", 1),
+        ("cortex-m7", "speed", 2),
+        ("cortex-m33", "balanced", 3),
+        ("twins", "speed", 4),
+        ("twins", "balanced", 5),
+    ],
+)
+def test_convolution(core: str, optimize: str, part: int) -> None:
+    check(sample(convolution(), 150)[part * 25 : part * 25 + 25], core, optimize, served=20)
