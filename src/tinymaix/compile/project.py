@@ -20,6 +20,7 @@ from tinymaix.cores import Core
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.ops.emit import LayerCode
 from tinymaix.plan import Plan, plan
+from tinymaix.rewrite.channels import drop_constant_channels
 from tinymaix.version import VERSION
 
 AVR_NEAR_FLASH = 60_000
@@ -83,10 +84,11 @@ def compile_graph(
     say = progress or (lambda sentence: None)
     prefix = identifier(name or graph.name)
     say("placing activations")
-    wide = any(tensor.dtype.itemsize == 8 for tensor in graph.tensors)
-    chosen = choose(graph, core, optimize)
+    live = drop_constant_channels(graph)  # the golden vectors below still come from the whole graph
+    wide = any(tensor.dtype.itemsize == 8 for tensor in live.tensors)
+    chosen = choose(live, core, optimize)
     placed = plan(
-        graph,
+        live,
         alignment=8 if wide else min(core.arena_align, 4),
         lead=lambda node: chosen[id(node)].lead,
         scratch=lambda node: chosen[id(node)].scratch,
@@ -118,10 +120,13 @@ def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:
     graph = placed.graph
     inputs = ", ".join(f"{dims(t.shape)} {t.dtype}" for t in graph.inputs)
     outputs = ", ".join(f"{dims(t.shape)} {t.dtype}" for t in graph.outputs)
-    return (
-        f"{name}: {inputs} -> {outputs}, {len(graph.nodes)} layers, {graph.macs:,} MACs.\n"
-        f"Flash for weights and tables: {weights:,} bytes. RAM for the arena: {placed.arena:,} bytes.\n"
-        f"Made by tinymaix {VERSION} for the {core.title}. Integer results are those of TFLM's reference kernels."
+    return "\n".join(
+        [
+            f"{name}: {inputs} -> {outputs}, {len(graph.nodes)} layers, {graph.macs:,} MACs.",
+            *graph.notes,
+            f"Flash for weights and tables: {weights:,} bytes. RAM for the arena: {placed.arena:,} bytes.",
+            f"Made by tinymaix {VERSION} for the {core.title}. Integer results are those of TFLM's reference kernels.",
+        ]
     )
 
 
