@@ -20,7 +20,7 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tflite_micro import runtime
 
-from tinymaix.compile import Project, compile_graph
+from tinymaix.compile.project import Project, compile_graph
 from tinymaix.cores import find
 from tinymaix.graph import Array, Graph, Node, Tensor, unique
 from tinymaix.ops.base import Operator

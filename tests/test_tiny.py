@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 import tinymaix
@@ -20,3 +23,11 @@ def test_read_run_compile_bench() -> None:
     figures = tinymaix.bench(graph, "stm32f411ce")
     assert figures.bit_exact
     assert figures.fits
+
+
+def test_functions_keep_their_names() -> None:
+    """`tinymaix.compile` and `tinymaix.read` are functions, also after the subpackages of these names were used."""
+    code = (
+        "import tinymaix, tinymaix.demo, tinymaix.deploy; assert callable(tinymaix.read) and callable(tinymaix.compile)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,10 +10,9 @@ import numpy as np
 
 from tinymaix.graph import Array, Graph
 from tinymaix.read import read_model
-from tinymaix.rewrite import simplify
 
 if TYPE_CHECKING:
-    from tinymaix.compile import Project
+    from tinymaix.compile.project import Project
     from tinymaix.deploy import Bench, Progress
     from tinymaix.write.tmdl import Tmdl
 
@@ -26,7 +25,11 @@ def read(model: Model) -> Graph:
     Raises:
         ModelError: one sentence for everything that is damaged or not supported.
     """
-    return model if isinstance(model, Graph) else simplify(read_model(model))
+    if isinstance(model, Graph):
+        return model
+    from tinymaix.rewrite import simplify
+
+    return simplify(read_model(model))
 
 
 def run(
@@ -101,7 +104,7 @@ def compile(
         OSError: the folder cannot be written.
     """
     from tinymaix.chips import find_chip
-    from tinymaix.compile import compile_graph
+    from tinymaix.compile.project import compile_graph
 
     project = compile_graph(read(model), find_chip(chip).core, name=name, optimize=optimize)
     project.write(folder)

@@ -42,6 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError) as error:  # ModelError, ChipError, BuildError, ToolError, EmulationError
         print("\n".join(f"tinymaix: {line}" for line in str(error).splitlines()), file=sys.stderr)
         return 2
+    except Exception as error:  # a mistake of ours must not bury the user in a traceback, but we want to see it
+        if os.environ.get("TINYMAIX_TRACEBACK"):
+            raise
+        kind = type(error).__name__
+        print(
+            f"tinymaix: internal error, please report it: {kind}: {error} (TINYMAIX_TRACEBACK=1 shows more)",
+            file=sys.stderr,
+        )
+        return 1
     return int(status)
 
 

@@ -15,8 +15,7 @@ from tinymaix.chips.build import Firmware, build
 from tinymaix.chips.cycles import estimate
 from tinymaix.chips.emulate import open_machine
 from tinymaix.chips.emulate.machine import Emulation, Machine
-from tinymaix.compile import Project, compile_graph
-from tinymaix.compile.project import golden_inputs
+from tinymaix.compile.project import Project, compile_graph, golden_inputs
 from tinymaix.graph import Array, Graph, Tensor
 
 Progress = Callable[[str], None]

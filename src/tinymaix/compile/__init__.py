@@ -1,7 +1,2 @@
-"""Graph + Plan + core -> a C99 project made for this one model."""
-
-from __future__ import annotations
-
-from tinymaix.compile.project import Project, compile_graph
-
-__all__ = ["Project", "compile_graph"]
+"""Graph + Plan + core -> a C99 project made for this one model. Light to import: `tinymaix` does, to keep its own
+function of this name."""
