@@ -7,7 +7,6 @@ print(tinymaix.bench(graph, "stm32f411ce"))
 tinymaix.compile(graph, "stm32f411ce", "firmware/")
 """
 
-import tinymaix.compile  # before its function: a submodule that is imported later would take the name
 from tinymaix.api import bench, compile, convert, read, run
 from tinymaix.graph import Graph, ModelError, Node, Quantization, Tensor
 from tinymaix.version import VERSION

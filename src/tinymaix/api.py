@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+import tinymaix.compile as _before_its_function  # noqa: F401  # imported later, it would take the function's name
 from tinymaix.graph import Array, Graph
 from tinymaix.read import read_model
 

@@ -45,11 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a mistake of ours must not bury the user in a traceback, but we want to see it
         if os.environ.get("TINYMAIX_TRACEBACK"):
             raise
-        kind = type(error).__name__
-        print(
-            f"tinymaix: internal error, please report it: {kind}: {error} (TINYMAIX_TRACEBACK=1 shows more)",
-            file=sys.stderr,
-        )
+        print(f"tinymaix: our own mistake: {type(error).__name__}: {error}", file=sys.stderr)
+        print("tinymaix: please report it; TINYMAIX_TRACEBACK=1 in the environment says more", file=sys.stderr)
         return 1
     return int(status)
 
