@@ -42,7 +42,8 @@ def kernels_in_order(calls: Iterable[Call], own: Mapping[str, Kernel]) -> list[K
         kernel = own.get(kernel.name, kernel)
         for needed in kernel.needs:
             add(needed)
-        ordered.setdefault(kernel.name, kernel)
+        if ordered.setdefault(kernel.name, kernel).source != kernel.source:
+            raise ValueError(f"two different kernels are called {kernel.name}")
 
     for call in calls:
         add(call.kernel)

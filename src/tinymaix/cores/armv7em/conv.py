@@ -102,10 +102,10 @@ static void gather_window(int8_t *bytes, const int8_t *image, int zero_x, int in
 )
 
 COPY_ROWS = Kernel(
-    "copy_rows",
+    "copy_window",
     """\
 /* Rows behind each other, by words: up to three bytes behind each row are read, and written behind the last */
-static inline void copy_rows(int8_t *to, const int8_t *from, int rows, int row, int step)
+static inline void copy_window(int8_t *to, const int8_t *from, int rows, int row, int step)
 {
     for (; rows > 0; rows--, to += row, from += step)
         for (int i = 0; i < row; i += 4) {
@@ -129,7 +129,7 @@ static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *
                    int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int triples,
                    int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left)
 {{
-    int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows that copy_rows may touch */
+    int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows that copy_window may touch */
     int quads = (kernel_h * row + 3) / 4, step = dilation_h * in_w * in_c;
     uint32_t *end = columns + 4 * quads;
     int8_t *bytes0 = (int8_t *)end, *bytes1 = bytes0 + 4 * quads;
@@ -146,8 +146,8 @@ static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *
                         column = widen_pair(column, at0, at1, row / 4);
                 }} else {{
                     if (inside && left >= 0 && right + kernel_w <= in_w) {{
-                        copy_rows(bytes0, at0, kernel_h, row, step);
-                        copy_rows(bytes1, at1, kernel_h, row, step);
+                        copy_window(bytes0, at0, kernel_h, row, step);
+                        copy_window(bytes1, at1, kernel_h, row, step);
                     }} else {{
                         gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, left);
                         gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, right);
