@@ -87,8 +87,9 @@ GATHER_WINDOW = Kernel(
     "gather_window",
     """\
 /* The rows of the window at (top, left) behind each other, zero_x where it is outside of the image */
-static void gather_window(int8_t *bytes, const int8_t *image, int zero_x, int in_h, int in_w, int in_c,
-                          int kernel_h, int kernel_w, int dilation_h, int top, int left)
+static __attribute__((noinline)) void gather_window(
+    int8_t *bytes, const int8_t *image, int zero_x, int in_h, int in_w, int in_c, int kernel_h, int kernel_w,
+    int dilation_h, int top, int left)
 {
     int first = left < 0 ? -left : 0, last = left + kernel_w > in_w ? in_w - left : kernel_w;
     for (int ky = 0, iy = top; ky < kernel_h; ky++, iy += dilation_h, bytes += kernel_w * in_c) {
@@ -105,7 +106,7 @@ COPY_ROWS = Kernel(
     "copy_window",
     """\
 /* Rows behind each other, by words: up to three bytes behind each row are read, and written behind the last */
-static inline void copy_window(int8_t *to, const int8_t *from, int rows, int row, int step)
+static __attribute__((noinline)) void copy_window(int8_t *to, const int8_t *from, int rows, int row, int step)
 {
     for (; rows > 0; rows--, to += row, from += step)
         for (int i = 0; i < row; i += 4) {
@@ -125,9 +126,10 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
         name,
         f"""\
 /* Convolution, int8 NHWC: the windows of two neighbouring pixels at a time. A lone last pixel is computed twice. */
-static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center,
-                   int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int triples,
-                   int kernel_h, int kernel_w, int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left)
+static __attribute__((noinline)) void {name}(
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center, int batches,
+    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int triples, int kernel_h, int kernel_w,
+    int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left)
 {{
     int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows that copy_window may touch */
     int quads = (kernel_h * row + 3) / 4, step = dilation_h * in_w * in_c;
@@ -139,21 +141,23 @@ static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *
             int inside = top >= 0 && bottom < in_h - behind;
             for (int ox = 0; ox < out_w; ox += 2, y += 2 * out_c) {{
                 int second = ox + 1 < out_w, left = ox * stride_w - pad_left, right = second ? left + stride_w : left;
-                const int8_t *at0 = x + (top * in_w + left) * in_c, *at1 = x + (top * in_w + right) * in_c;
-                if (inside && left >= 0 && right + kernel_w <= in_w && row % 4 == 0) {{
-                    uint32_t *column = columns;
-                    for (int ky = 0; ky < kernel_h; ky++, at0 += step, at1 += step)
-                        column = widen_pair(column, at0, at1, row / 4);
+                const int8_t *at0 = bytes0, *at1 = bytes1;
+                int rows = 1, length = quads;
+                if (!inside || left < 0 || right + kernel_w > in_w) {{
+                    gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, left);
+                    gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, right);
+                }} else if (row % 4 != 0) {{
+                    copy_window(bytes0, x + (top * in_w + left) * in_c, kernel_h, row, step);
+                    copy_window(bytes1, x + (top * in_w + right) * in_c, kernel_h, row, step);
                 }} else {{
-                    if (inside && left >= 0 && right + kernel_w <= in_w) {{
-                        copy_window(bytes0, at0, kernel_h, row, step);
-                        copy_window(bytes1, at1, kernel_h, row, step);
-                    }} else {{
-                        gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, left);
-                        gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, right);
-                    }}
-                    widen_pair(columns, bytes0, bytes1, quads);
+                    at0 = x + (top * in_w + left) * in_c;
+                    at1 = x + (top * in_w + right) * in_c;
+                    rows = kernel_h;
+                    length = row / 4;
                 }}
+                uint32_t *column = columns;
+                for (; rows > 0; rows--, at0 += step, at1 += step)
+                    column = widen_pair(column, at0, at1, length);
                 {dot.name}(stream, columns, end, y, second ? y + out_c : y, triples, out_c - triples, center);
             }}
             y -= out_w % 2 * out_c;

@@ -170,8 +170,8 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
         name,
         f"""\
 /* Fully connected, int8, one row: it is widened, times 256, then multiplied. The last channels may fill no four. */
-static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c,
-                   int32_t center)
+static __attribute__((noinline)) void {name}(
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c, int32_t center)
 {{
     const uint32_t odd = UINT32_C(0xff00ff00);
     uint32_t *end = column;

@@ -93,21 +93,21 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
         name,
         f"""\
 /* Pointwise convolution, int8. A lone last pixel is computed twice. Channels that fill no words are copied first. */
-static void {name}(const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns,
-                   int pixels, int in_c, int out_c, int triples, int32_t center)
+static __attribute__((noinline)) void {name}(
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int pixels, int in_c, int out_c, int triples,
+    int32_t center)
 {{
     int quads = (in_c + 3) / 4;
     uint32_t *end = columns + 4 * quads;
     int8_t *bytes = (int8_t *)end;
     for (int i = 0; i < pixels; i += 2, x += 2 * in_c, y += 2 * out_c) {{
         int second = i + 1 < pixels;
-        if (in_c % 4 == 0) {{
-            widen_pair(columns, x, second ? x + in_c : x, quads);
-        }} else {{
-            memcpy(bytes, x, (size_t)in_c);
-            memcpy(bytes + 4 * quads, second ? x + in_c : x, (size_t)in_c);
-            widen_pair(columns, bytes, bytes + 4 * quads, quads);
+        const int8_t *x0 = x, *x1 = second ? x + in_c : x;
+        if (in_c % 4 != 0) {{
+            x0 = (const int8_t *)memcpy(bytes, x0, (size_t)in_c);
+            x1 = (const int8_t *)memcpy(bytes + 4 * quads, x1, (size_t)in_c);
         }}
+        widen_pair(columns, x0, x1, quads);
         {dot.name}(stream, columns, end, y, second ? y + out_c : y, triples, out_c - triples, center);
     }}
 }}
