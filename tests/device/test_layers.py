@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.device.runtime import ADD, CONV2D, DWCONV2D, FC, GAP, OK, RESHAPE, SOFTMAX, Layer, Library, align8, tmdl
-from tests.oracles import one_op, tflm
+from tests.oracles import one_op, random_inputs, tflm
 from tinymaix.graph import Array, Quantization, Tensor
+from tinymaix.ops.add import Add
 from tinymaix.ops.base import Operator
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinymaix.ops.fixed_point import quantize_multiplier, requantize
 from tinymaix.ops.fully_connected import FullyConnected
+from tinymaix.ops.mean import Mean
 from tinymaix.ops.softmax import Softmax
 
 INT8, INT32 = np.dtype("int8"), np.dtype("int32")
@@ -109,6 +110,21 @@ def test_fully_connected(
     np.testing.assert_array_equal(run(library, layer, x).ravel(), expected[0])
 
 
+def test_one_scale_is_multiplied_in_double(library: Library) -> None:
+    """One row of 256 tells the product of in_s and w_s in float32 from that in double."""
+    in_q, out_q, scale = (0.123456789, -128), (66.81745147705078, -128), np.float32(0.0031415927)
+    weights = np.full((2, 600), 127, np.int8)
+    source = Tensor("x", (256, 600), INT8, Quantization.of(*in_q))
+    kernels = Tensor("w", (2, 600), INT8, Quantization.of(float(scale)), weights)
+    graph = one_op(FullyConnected(), [source, kernels], [Tensor("y", (256, 2), INT8, Quantization.of(*out_q))])
+    x = random_inputs(graph)[0]
+    stored, bias = np.array([scale, 0], np.float32), np.full(2, 128 * 127 * 600, np.int32)
+    layer = Layer(FC, (1, 1, 600), (1, 1, 2), 0, 600, in_q, out_q, scales=stored, weights=weights, bias=bias)
+    model = library.load(tmdl([layer], 608))
+    found = np.stack([model.run(row).ravel() for row in x])
+    np.testing.assert_array_equal(found, tflm(graph, [x])[0])
+
+
 @settings(max_examples=60)
 @given(st.floats(2**-24, 20, width=32), st.integers(-128, 127), st.integers(1, 200), st.integers(0, 2**32 - 1))
 def test_softmax(library: Library, scale: float, zero: int, n: int, seed: int) -> None:
@@ -130,17 +146,10 @@ def test_softmax_of_thousands(library: Library) -> None:
 def test_mean(
     library: Library, in_q: tuple[float, int], out_q: tuple[float, int], h: int, w: int, same: bool, seed: int
 ) -> None:
-    """As TFLM's source states it: with equal quantization a division towards zero, else one multiplication."""
-    x = np.random.default_rng(seed).integers(-128, 128, (h, w, 5), np.int8)
+    x = np.random.default_rng(seed).integers(-128, 128, (1, h, w, 5), np.int8)
     out_q = in_q if same else out_q
-    sums = x.reshape(-1, 5).sum(0, dtype=np.int64)
-    if in_q == out_q:
-        expected = np.trunc(sums / (h * w))
-    else:
-        multiplier, shift = quantize_multiplier(float(np.float32(in_q[0])) / float(np.float32(out_q[0])))
-        k = min((h * w).bit_length() - 1, 31 + shift)
-        scaled = requantize(sums - in_q[1] * h * w, (multiplier << k) // (h * w), shift - k)
-        expected = np.clip(scaled + out_q[1], -128, 127)
+    out = Tensor("y", (1, 5), INT8, Quantization.of(*out_q))
+    expected = golden(Mean((1, 2)), [Tensor("x", x.shape, INT8, Quantization.of(*in_q))], (out,), x)[0]
     layer = Layer(GAP, (h, w, 5), (1, 1, 5), 0, x.size, in_q, out_q)
     np.testing.assert_array_equal(run(library, layer, x).ravel(), expected)
 
@@ -162,16 +171,12 @@ def add_layers(qs: Sequence[tuple[float, int]], shape: tuple[int, int, int], cro
 def test_add(library: Library, qs: tuple[tuple[float, int], ...], crossed: bool, seed: int) -> None:
     """`crossed`: as TinyMaix's converter writes it where the kept operand is the first: scales in the operands' order,
     offsets in the layers'. What the previous layer's output is says which scale belongs to which."""
-    x = np.random.default_rng(seed).integers(-128, 128, (2, 3, 4), np.int8)
-    scales = [float(np.float32(s)) for s, _ in qs]
-    largest = 2 * max(scales[:2])
-    raised = (x.astype(np.int64) - np.array([z for _, z in qs[:2]])[:, None, None, None]) << 20
-    parts = [requantize(raised[i], *quantize_multiplier(scales[i] / largest)) for i in range(2)]
-    total = requantize(parts[0] + parts[1], *quantize_multiplier(largest / ((1 << 20) * scales[2])))
-    expected = np.clip(total + qs[2][1], -128, 127)
+    x = np.random.default_rng(seed).integers(-128, 128, (1, 2, 3, 4), np.int8)
+    a, b, y = (Tensor(name, x.shape, INT8, Quantization.of(*q)) for name, q in zip("aby", qs, strict=True))
+    expected = tflm(one_op(Add(), [a, b], [y]), [x, x])[0]
     model = library.load(add_layers(qs, (2, 3, 4), crossed))
     assert model.error == OK
-    np.testing.assert_array_equal(model.run(x), expected)
+    np.testing.assert_array_equal(model.run(x), expected[0])
 
 
 @pytest.mark.parametrize("out", [0, 24, 48])

@@ -62,16 +62,13 @@ static TM_SMALL mtype_t post(const tm_job_t *j, sumtype_t sum, btype_t bias)
     return out;
 }
 
-/* From the sums of output channel c to its outputs. */
+/* From the sums of output channel c to its outputs. A fully connected layer may have one scale for all channels: then
+ * only the first is not zero. */
 static TM_SMALL void channel_scale(const tml_head_t *h, const sctype_t *ws, unsigned c, tm_scale_t *scale)
 {
-    uint32_t a = tm_bits(&h->in_s), b = tm_bits(&ws[c]);
-    if (h->type == TML_FC && tm_bits(&ws[h->out_dims[3] > 1]) == 0) { /* one for all: TFLite multiplies it in float */
-        const sctype_t product = h->in_s * ws[0];
-        a = tm_bits(&product);
-        b = ONE;
-    }
-    tm_scale(scale, a, b, tm_bits(&h->out_s));
+    if (h->type == TML_FC && tm_bits(&ws[h->out_dims[3] > 1]) == 0)
+        c = 0;
+    tm_scale(scale, tm_bits(&h->in_s), tm_bits(&ws[c]), tm_bits(&h->out_s));
 }
 
 /* Convolution, depthwise and fully connected (a 1x1 convolution of one pixel), one output channel at a time: derive its
@@ -130,8 +127,7 @@ static TM_SMALL void conv(tm_job_t *j)
 #define CONV conv
 #endif
 
-/* Global average pool: TFLite's MEAN. With equal quantization it divides the raw sum, towards zero; else 1 / pixels goes
- * into the multiplier, rounded down, and the shift. */
+/* Global average pool: TFLite's MEAN. 1 / pixels goes into the multiplier, rounded down, and the shift. */
 static TM_SMALL void mean(tm_job_t *j)
 {
     const tml_head_t *h = j->h;
@@ -156,10 +152,7 @@ static TM_SMALL void mean(tm_job_t *j)
         int32_t sum = 0;
         for (i = pixels; i > 0; i--, p += c)
             sum += *p;
-        if (h->in_zp == j->zp && tm_bits(&h->in_s) == tm_bits(&h->out_s))
-            j->out[k] = (mtype_t)(sum / (int32_t)pixels);
-        else
-            j->out[k] = post(j, sum - h->in_zp * (int32_t)pixels, 0);
+        j->out[k] = post(j, sum - h->in_zp * (int32_t)pixels, 0);
     }
 }
 
