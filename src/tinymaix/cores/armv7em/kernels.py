@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from tinymaix.cores.armv7em.conv import choose_conv_2d
+from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.fully_connected import choose_fully_connected
 from tinymaix.cores.core import Core
 from tinymaix.graph import Node
@@ -12,5 +13,6 @@ from tinymaix.ops.emit import Implementation
 
 CHOOSERS: Mapping[str, Callable[[Node, Core, str], Implementation | None]] = {
     "CONV_2D": choose_conv_2d,
+    "DEPTHWISE_CONV_2D": choose_depthwise_conv_2d,
     "FULLY_CONNECTED": choose_fully_connected,
 }
