@@ -12,9 +12,9 @@ from tests.conftest import load_reference, model_files
 from tests.oracles import FLOAT_TOLERANCE, expect_same
 from tests.tmdl_graphs import Chain, classifier, residual
 from tinymaix.graph import Graph, ModelError
+from tinymaix.ops.tmdl import HEAD_SIZE, LAYER_HEAD_SIZE
 from tinymaix.read import read_bytes
 from tinymaix.read.tmdl import read_tmdl
-from tinymaix.read.tmdl_schema import HEAD_SIZE, LAYER_HEAD_SIZE
 from tinymaix.write.tmdl import tmdl_bytes
 
 LARGE = 2**21

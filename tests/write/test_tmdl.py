@@ -24,9 +24,9 @@ from tinymaix.ops.mean import Mean
 from tinymaix.ops.pad import Pad
 from tinymaix.ops.relu import Relu
 from tinymaix.ops.softmax import Softmax
+from tinymaix.ops.tmdl import MODEL_TYPES, Float8
 from tinymaix.read.tflite import read_tflite
 from tinymaix.read.tmdl import read_tmdl
-from tinymaix.read.tmdl_schema import MODEL_TYPES, Float8
 from tinymaix.rewrite import simplify
 from tinymaix.write.header import header_text
 from tinymaix.write.tmdl import Tmdl, tmdl_bytes, write_tmdl

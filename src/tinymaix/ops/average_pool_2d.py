@@ -10,7 +10,9 @@ import numpy as np
 from tinymaix.graph import Array, Node
 from tinymaix.ops.emit import Kernel
 from tinymaix.ops.fixed_point import CLAMP, CLAMP_F32
+from tinymaix.ops.mean import Mean
 from tinymaix.ops.pooling import Pool2D, pool_kernel
+from tinymaix.ops.tmdl import ModelType, activation_problems
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,19 @@ class AveragePool2D(Pool2D):
 
     kind: ClassVar[str] = "AVERAGE_POOL_2D"
     tflite: ClassVar[tuple[int, int]] = (1, 5)
+    tmdl = Mean.tmdl
+
+    def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
+        shape = node.input(0).shape
+        problems = activation_problems(node, self.activation)
+        if self.pool != shape[1:3] or any(self.padding):
+            problems.append(f"a window of {self.pool} on {list(shape)} is not global, and a .tmdl has no other pooling")
+        if model.is_integer and self.pool != (1, 1):
+            problems.append(
+                "int8 AVERAGE_POOL_2D does not round as the global average pool of a .tmdl does, which is MEAN; "
+                "build the model with GlobalAveragePooling2D"
+            )
+        return problems
 
     def values(self, node: Node, x: Array) -> Array:
         # Both sums run in the kernel's order, since float32 sums depend on it.

@@ -13,9 +13,12 @@ import numpy as np
 
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
 from tinymaix.ops.emit import LayerCode
+from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
 
 OPERATORS: dict[str, type[Operator]] = {}
 TFLITE_OPERATORS: dict[int, type[Operator]] = {}
+TMDL_OPERATORS: dict[int, type[Operator]] = {}
+"""By type of layer: the operators that it is read as."""
 
 
 class Options(Protocol):
@@ -47,11 +50,16 @@ class Operator:
     tflite: ClassVar[tuple[int, int]]
     """(BuiltinOperator code, BuiltinOptions union type; 0 where the operator has no options)."""
 
+    tmdl: ClassVar[tuple[int, str] | None] = None
+    """(type of its layer in a .tmdl, the layer's name); None where the format has no such layer."""
+
     def __init_subclass__(cls) -> None:
         if cls.kind:
             OPERATORS[cls.kind] = cls
             if "tflite" in cls.__dict__:
                 TFLITE_OPERATORS[cls.tflite[0]] = cls
+            if cls.tmdl and "from_tmdl" in cls.__dict__:
+                TMDL_OPERATORS[cls.tmdl[0]] = cls
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Operator:
@@ -66,6 +74,20 @@ class Operator:
     def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
         """Option fields and inputs for a .tflite: the reverse of `from_tflite` and `tflite_inputs`."""
         return {}, list(node.inputs)
+
+    @classmethod
+    def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
+        """The node as a .tmdl spells it, given the layer, its input and output, and a way to find a second operand.
+        Defining it makes this the operator that the type of layer is read as. Raises ModelError with a sentence."""
+        raise NotImplementedError(f"{cls.kind} is not read from a .tmdl")
+
+    def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
+        """One sentence for everything about a computable node that its layer in a .tmdl of that type cannot say."""
+        return []
+
+    def to_tmdl(self, layer: LayerToWrite) -> bytes:
+        """The layer behind its header, a multiple of 8 bytes, where there are no `tmdl_problems`."""
+        return b""
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         """Shapes of the outputs. Raises ModelError with a sentence where the inputs do not fit."""

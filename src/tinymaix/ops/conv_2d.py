@@ -20,7 +20,11 @@ from tinymaix.ops.accumulate import (
 from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
+from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
+from tinymaix.ops.tmdl_weights import read_window, window_body, window_problems
 from tinymaix.ops.window import FIRST_TAP, LAST_TAP, Padding, Pair, Window, nhwc, padding_code, padding_of
+
+TMDL_AXES = (0, 3, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Conv2D(Operator):
 
     kind: ClassVar[str] = "CONV_2D"
     tflite: ClassVar[tuple[int, int]] = (3, 1)
+    tmdl = (0, "conv2d")
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Conv2D:
@@ -53,6 +58,21 @@ class Conv2D(Operator):
             4: ("i32", self.dilation[1]),
             5: ("i32", self.dilation[0]),
         }, inputs_with_bias(node)
+
+    @classmethod
+    def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
+        window, activation, constants = read_window(layer, x, y, TMDL_AXES, depthwise=False)
+        op = cls(window.stride, window.dilation, window.padding, activation)
+        return Node(op, [x, *constants], [y], layer.name)
+
+    def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
+        problems = window_problems(node, model, self.window(node), TMDL_AXES)
+        if node.input(1).shape[3] != node.input(0).shape[3]:
+            problems.append("it is a grouped convolution, which a .tmdl does not have")
+        return problems
+
+    def to_tmdl(self, layer: LayerToWrite) -> bytes:
+        return window_body(layer, self.window(layer.node), self.activation, TMDL_AXES)
 
     def window(self, node: Node) -> Window:
         weights = node.input(1).shape

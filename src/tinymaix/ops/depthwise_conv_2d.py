@@ -14,7 +14,11 @@ from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.conv_2d import fused_activation, window_shapes
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
+from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
+from tinymaix.ops.tmdl_weights import read_window, window_body, window_problems
 from tinymaix.ops.window import FIRST_TAP, LAST_TAP, Padding, Pair, Window, padding_code, padding_of
+
+TMDL_AXES = (3, 0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class DepthwiseConv2D(Operator):
 
     kind: ClassVar[str] = "DEPTHWISE_CONV_2D"
     tflite: ClassVar[tuple[int, int]] = (4, 2)
+    tmdl = (5, "depthwise conv2d")
 
     @classmethod
     def from_tflite(
@@ -49,6 +54,19 @@ class DepthwiseConv2D(Operator):
             5: ("i32", self.dilation[1]),
             6: ("i32", self.dilation[0]),
         }, inputs_with_bias(node)
+
+    @classmethod
+    def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
+        window, activation, constants = read_window(layer, x, y, TMDL_AXES, depthwise=True)
+        op = cls(window.stride, window.dilation, window.padding, activation)
+        return Node(op, [x, *constants], [y], layer.name)
+
+    def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
+        return window_problems(node, model, self.window(node), TMDL_AXES)
+
+    def to_tmdl(self, layer: LayerToWrite) -> bytes:
+        multiplier = layer.node.output.shape[3] // layer.node.input(0).shape[3]
+        return window_body(layer, self.window(layer.node), self.activation, TMDL_AXES, multiplier)
 
     def window(self, node: Node) -> Window:
         return self._window(node.input(1).shape)

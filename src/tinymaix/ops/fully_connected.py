@@ -14,6 +14,12 @@ from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.conv_2d import fused_activation
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
+from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer, Struct, activation_problems
+from tinymaix.ops.tmdl_weights import read_weights, weight_blocks, weight_problems
+
+TMDL_AXES = (0, 1)
+TMDL_BODY = Struct("III4x")
+"""Offsets in the layer of weight scales, weights and biases."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,7 @@ class FullyConnected(Operator):
 
     kind: ClassVar[str] = "FULLY_CONNECTED"
     tflite: ClassVar[tuple[int, int]] = (9, 8)
+    tmdl = (2, "fully connected")
 
     @classmethod
     def from_tflite(
@@ -40,6 +47,24 @@ class FullyConnected(Operator):
     def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
         fields: OptionFields = {0: ("i8", ACTIVATIONS.index(self.activation)), 2: ("flag", self.keep_num_dims)}
         return fields, list(node.present)
+
+    @classmethod
+    def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
+        scales_at, weights_at, bias_at = layer.body(TMDL_BODY)
+        constants = read_weights(layer, x, (scales_at, weights_at, bias_at), (y.shape[-1], x.elements), TMDL_AXES)
+        return Node(cls(keep_num_dims=len(y.shape) > 2), [x, *constants], [y], layer.name)
+
+    def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
+        problems = weight_problems(node, model, TMDL_AXES) + activation_problems(node, self.activation)
+        rows = node.input(0).elements // node.input(1).shape[1]
+        if rows != 1:
+            problems.append(f"it takes {rows} rows at once; a .tmdl takes one")
+        return problems
+
+    def to_tmdl(self, layer: LayerToWrite) -> bytes:
+        scales = layer.node.input(1).q.scale if layer.model.is_integer else None
+        offsets, blocks = weight_blocks(layer, TMDL_BODY, scales, TMDL_AXES)
+        return layer.body(TMDL_BODY, offsets) + blocks
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         if len(inputs) < 2 or inputs[0] is None or inputs[1] is None:

@@ -13,6 +13,7 @@ from tinymaix.ops.base import Operator, OptionFields, Options, array, constant_i
 from tinymaix.ops.emit import Argument, Kernel, LayerCode
 from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE, quantize_multiplier, requantize, saturate
 from tinymaix.ops.strides import ROW_OFFSET, Axis, Walk, row_steps
+from tinymaix.ops.tmdl import ModelType, Operand, StoredLayer
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Mean(Operator):
 
     kind: ClassVar[str] = "MEAN"
     tflite: ClassVar[tuple[int, int]] = (40, 27)
+    tmdl = (1, "global average pool")
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Mean:
@@ -36,6 +38,18 @@ class Mean(Operator):
     def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
         axes = int_tensor(f"{node.output.name}_axes", self.axes)
         return {0: ("flag", self.keep_dims)}, [node.input(0), axes]
+
+    @classmethod
+    def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
+        return Node(cls((1, 2), keep_dims=len(y.shape) == 4), [x], [y], layer.name)
+
+    def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
+        shape = list(node.input(0).shape)
+        if len(shape) == 4 and sorted(axis % 4 for axis in self.axes) == [1, 2]:
+            return []
+        return [
+            f"it takes the mean over axes {list(self.axes)} of {shape}; a .tmdl takes it over height and width only"
+        ]
 
     def reduced(self, rank: int) -> tuple[int, ...]:
         """The axes that are averaged, counted from the front, in order."""

@@ -9,6 +9,7 @@ from typing import ClassVar
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
 from tinymaix.ops.base import OptionFields, Options, array, constant_ints, int_tensor
 from tinymaix.ops.move import View, elements, input_shape
+from tinymaix.ops.tmdl import Operand, StoredLayer
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Reshape(View):
 
     kind: ClassVar[str] = "RESHAPE"
     tflite: ClassVar[tuple[int, int]] = (22, 17)
+    tmdl = (4, "reshape")
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Reshape:
@@ -39,6 +41,10 @@ class Reshape(View):
 
     def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
         return {0: ("ints", self.shape)}, [*node.inputs, int_tensor("shape", self.shape)]
+
+    @classmethod
+    def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
+        return Node(cls(y.shape), [x], [y], layer.name)
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         old = input_shape(inputs)

@@ -15,6 +15,7 @@ from tinymaix.ops.fixed_math import INVERSE_OF_ONE_PLUS, exp_negative, inverse_o
 from tinymaix.ops.fixed_point import CLAMP, MUL_HIGH, ROUNDING_SHIFT, mul_high, quantize_multiplier, rounding_shift
 from tinymaix.ops.float_math import EXP_F32
 from tinymaix.ops.move import input_shape
+from tinymaix.ops.tmdl import ModelType, Operand, StoredLayer
 
 INPUT_BITS = 5  # x - max is Q5.26
 SUM_SHIFT = 12  # the sum of exponentials is Q12.19
@@ -30,6 +31,7 @@ class Softmax(Operator):
 
     kind: ClassVar[str] = "SOFTMAX"
     tflite: ClassVar[tuple[int, int]] = (25, 9)
+    tmdl = (3, "softmax")
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Softmax:
@@ -37,6 +39,13 @@ class Softmax(Operator):
 
     def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
         return {0: ("f32", self.beta)}, list(node.inputs)
+
+    @classmethod
+    def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
+        return Node(cls(), [x], [y], layer.name)
+
+    def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
+        return [] if self.beta == 1.0 else [f"its beta is {self.beta:g}; a .tmdl takes 1 only"]
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         shape = input_shape(inputs)

@@ -1,7 +1,7 @@
 """A .tmdl file -> Graph: all model types but int16, both byte orders.
 
 The file is hostile until shown otherwise. The reader plays the main buffer: each layer must read a tensor that an
-earlier layer wrote there and that nothing has overwritten. `tinymaix.read.tmdl_layers` checks the layers' bodies.
+earlier layer wrote there and that nothing has overwritten. The operators check the layers' bodies.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tinymaix.graph import Graph, ModelError, Node, Shape, Tensor
-from tinymaix.read import tmdl_schema as schema
-from tinymaix.read.tmdl_layers import BUILDERS, Layer, same_quantization, shape_of
-from tinymaix.read.tmdl_schema import Head, LayerHead, ModelType
+from tinymaix.ops import TMDL_OPERATORS
+from tinymaix.ops import tmdl as schema
+from tinymaix.ops.tmdl import Dims, Head, LayerHead, ModelType, StoredLayer, has_quantization
 
 
 def read_tmdl(data: bytes, name: str = "model") -> Graph:
@@ -37,8 +37,9 @@ def read_tmdl(data: bytes, name: str = "model") -> Graph:
         try:
             reader.add(layer)
         except ModelError as error:
-            kind = schema.LAYER_NAMES[layer.head.type]
-            raise ModelError([f"layer {index} ({kind}): {problem}" for problem in error.problems]) from None
+            raise ModelError(
+                [f"layer {index} ({_kind(layer.head)}): {problem}" for problem in error.problems]
+            ) from None
         offset += layer.head.size
     if offset != len(data):
         raise ModelError(f"{len(data) - offset} bytes follow the last layer; the file is damaged")
@@ -72,21 +73,38 @@ def _head(data: bytes) -> tuple[Head, ModelType, str]:
     return head, model, order
 
 
-def _layer(data: bytes, offset: int, index: int, model: ModelType, order: str) -> Layer:
+def _layer(data: bytes, offset: int, index: int, model: ModelType, order: str) -> StoredLayer:
     """The layer at ``offset`` of the file, whose body is yet to be checked."""
     room = len(data) - offset
     if room < schema.LAYER_HEAD_SIZE:
         raise ModelError(f"the file ends where layer {index} should begin")
     head = LayerHead(*schema.LAYER_HEAD.unpack(data, offset, model, order))
-    if head.type not in BUILDERS:
-        raise ModelError(f"layer {index} has type {head.type}; types 0 to {max(BUILDERS)} are known")
+    if head.type not in TMDL_OPERATORS:
+        raise ModelError(f"layer {index} has type {head.type}; types 0 to {max(TMDL_OPERATORS)} are known")
     if not schema.LAYER_HEAD_SIZE <= head.size <= room or head.size % schema.ALIGNMENT:
         raise ModelError(
             f"layer {index} has a size of {head.size} bytes; it must be a multiple of {schema.ALIGNMENT}, at least "
             f"{schema.LAYER_HEAD_SIZE} and at most the {room} bytes that are left"
         )
-    name = f"{schema.LAYER_NAMES[head.type].replace(' ', '_')}_{index}"
-    return Layer(name, head, data[offset : offset + head.size], model, order)
+    name = f"{_kind(head).replace(' ', '_')}_{index}"
+    return StoredLayer(name, head, data[offset : offset + head.size], model, order)
+
+
+def _kind(head: LayerHead) -> str:
+    """The format's name of the layer, whose type is known."""
+    tmdl = TMDL_OPERATORS[head.type].tmdl
+    assert tmdl is not None
+    return tmdl[1]
+
+
+def shape_of(dims: Dims) -> Shape:
+    """The shape, with a batch of 1, that the dims of a file say."""
+    rank, *sizes = dims
+    if not 1 <= rank <= 3 or min(sizes) < 1 or any(size != 1 for size in sizes[: 3 - rank]):
+        raise ModelError(
+            f"{list(dims)} are not dimensions: a rank of 1 to 3, then height, width, channels of at least 1"
+        )
+    return 1, *sizes[3 - rank :]
 
 
 class _Lying(NamedTuple):
@@ -110,7 +128,7 @@ class _Reader:
         self.nodes: list[Node] = []
         self.lying: list[_Lying] = []
 
-    def add(self, layer: Layer) -> None:
+    def add(self, layer: StoredLayer) -> None:
         """Append the layer's node."""
         head = layer.head
         shape = shape_of(head.in_dims)
@@ -120,11 +138,12 @@ class _Reader:
                 raise ModelError(f"it reads {list(head.in_dims)}, but the model's input is {list(self.head.in_dims)}")
             self.lying.append(self._place(Tensor("input", shape, self.dtype, stated), head.in_oft))
         x = self._find(head.in_oft, shape)
-        if head.type != schema.ADD and not same_quantization(x, stated):
-            raise ModelError(f"its input scale and zero point are not those that '{x.name}' was computed with")
         y = Tensor(layer.name, shape_of(head.out_dims), self.dtype, layer.quantization(head.out_s, head.out_zp))
         place = self._place(y, head.out_oft)
-        node = BUILDERS[head.type](layer, x, y, lambda offset: self._find(offset, shape))
+        node = TMDL_OPERATORS[head.type].from_tmdl(layer, x, y, lambda offset: self._find(offset, shape))
+        # With two operands it is for the operator to say whose scale the header states.
+        if len(node.activations) == 1 and not has_quantization(x, stated):
+            raise ModelError(f"its input scale and zero point are not those that '{x.name}' was computed with")
         inferred = node.op.infer(node.inputs)
         if inferred != [y.shape]:
             raise ModelError(f"it gives {list(inferred[0])}, but the file says {list(y.shape)}")

@@ -1,4 +1,4 @@
-"""Graph -> .tmdl, byte for byte as the original converter writes it; `tinymaix.write.tmdl_layers` spells the layers."""
+"""Graph -> .tmdl, byte for byte as the original converter writes it; the operators spell their layers."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinymaix.graph import Graph, ModelError, Node
+import numpy as np
+
+from tinymaix.graph import Graph, ModelError, Node, Tensor
+from tinymaix.ops import OPERATORS
+from tinymaix.ops import tmdl as schema
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinymaix.ops.tmdl import Head, LayerHead, LayerToWrite, ModelType, dims_of
 from tinymaix.ops.window import same_padding
-from tinymaix.plan.ping_pong import ping_pong
-from tinymaix.read import tmdl_schema as schema
-from tinymaix.read.tmdl_schema import Head, LayerHead, ModelType, dims_of
+from tinymaix.plan.ping_pong import PingPong, ping_pong
 from tinymaix.rewrite.fold import fold_constants
 from tinymaix.rewrite.fuse_pad import fuse_pad
 from tinymaix.write.atomic import write_atomic
 from tinymaix.write.header import header_text
-from tinymaix.write.tmdl_layers import SPELLINGS, U16_MAX, Layer, layer_problems
 
-U32_MAX = 0xFFFFFFFF
+U16_MAX, U32_MAX = 0xFFFF, 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,7 @@ def tmdl_bytes(graph: Graph, *, out_deq: bool = True, big_endian: bool = False, 
     """
     graph = fuse_pad(fold_constants(graph))
     model = _model_type(graph, mdl_type)
-    problems = [problem for node in graph.nodes for problem in layer_problems(node, model)]
+    problems = [problem for node in graph.nodes for problem in _layer_problems(node, model)]
     try:
         plan = ping_pong(graph, model.unit, float_output=out_deq and model.name != "fp32")
     except ModelError as error:
@@ -137,9 +139,9 @@ def tmdl_bytes(graph: Graph, *, out_deq: bool = True, big_endian: bool = False, 
     sources = [graph.inputs[0], *(node.output for node in graph.nodes)]
     layers, parts = [], []
     for node, previous in zip(graph.nodes, sources, strict=False):
-        layer = Layer(node, previous, model, plan, order)
-        body = SPELLINGS[node.op.kind].body(layer)
-        record = _record(layer, len(body), is_out=node is graph.nodes[-1])
+        layer = LayerToWrite(node, previous, model, order, lambda tensor: plan.place(tensor).offset)
+        body = node.op.to_tmdl(layer)
+        record = _record(layer, plan, len(body), is_out=node is graph.nodes[-1])
         layers.append(record)
         parts += [schema.LAYER_HEAD.pack(record.head, model, order), body]
     head = Head(
@@ -175,13 +177,38 @@ def _model_type(graph: Graph, name: str | None) -> ModelType:
     return types[name]
 
 
-def _record(layer: Layer, body_size: int, is_out: bool) -> TmdlLayer:
+def _layer_problems(node: Node, model: ModelType) -> list[str]:
+    """One sentence for everything about the node that a .tmdl of that type has no way to say."""
+    where = f"{node.op.kind} '{node.name or node.output.name}'"
+    if node.op.tmdl is None:
+        known = sorted(kind for kind, operator in OPERATORS.items() if operator.tmdl)
+        return [f"{where}: a .tmdl has no such layer; it has {', '.join(known)}"]
+    problems = node.op.problems(node) or [
+        *(p for tensor in (*node.activations, *node.outputs) for p in _tensor_problems(tensor, model)),
+        *node.op.tmdl_problems(node, model),
+    ]
+    return [f"{where}: {problem}" for problem in problems]
+
+
+def _tensor_problems(tensor: Tensor, model: ModelType) -> list[str]:
+    if not 2 <= len(tensor.shape) <= 4 or tensor.shape[0] != 1 or max(tensor.shape) > U16_MAX or min(tensor.shape) < 1:
+        return [
+            f"'{tensor.name}' has shape {list(tensor.shape)}; a .tmdl takes a batch of 1 and then one to three "
+            f"dimensions of 1 to {U16_MAX}"
+        ]
+    if tensor.dtype != (np.int8 if model.is_integer else np.float32):
+        return [f"'{tensor.name}' is {tensor.dtype} in a model that is {model.name}"]
+    return []
+
+
+def _record(layer: LayerToWrite, plan: PingPong, body_size: int, is_out: bool) -> TmdlLayer:
     x, y = layer.node.activations[0], layer.node.output
-    source, target = layer.plan.place(layer.previous), layer.plan.place(y)
+    source, target = plan.place(layer.previous), plan.place(y)
     # The original gives an addition the offset of the operand computed last with the scale of the operand named first.
     (in_s, in_zp), (out_s, out_zp) = layer.quantization(x), layer.quantization(y)
+    assert layer.node.op.tmdl is not None
     head = LayerHead(
-        type=SPELLINGS[layer.node.op.kind].type,
+        type=layer.node.op.tmdl[0],
         is_out=int(is_out),
         size=schema.LAYER_HEAD_SIZE + body_size,
         in_oft=source.offset,

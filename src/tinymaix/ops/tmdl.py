@@ -1,4 +1,4 @@
-"""Facts of the .tmdl format, version 1, that its reader and its writer share: structs, codes, number formats.
+"""Facts of the .tmdl format, version 1, that operators, reader and writer share: structs, number formats, layers.
 
 A file is a header of 64 bytes and then the layers, each a header of 48 bytes with a body, padded to a multiple of 8.
 """
@@ -6,12 +6,14 @@ A file is a header of 64 bytes and then the layers, each a header of 48 bytes wi
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinymaix.graph import Array, Shape
+from tinymaix.graph import Array, ModelError, Node, Quantization, Shape, Tensor
+from tinymaix.ops.fixed_point import quantized_range
 
 MAGIC = b"MAIX"
 HEAD_SIZE = 64
@@ -19,9 +21,7 @@ LAYER_HEAD_SIZE = 48
 ALIGNMENT = 8
 RESERVED = 28
 """Zero bytes at the end of the header."""
-
-CONV_2D, GAP, FULLY_CONNECTED, SOFTMAX, RESHAPE, DEPTHWISE_CONV_2D, ADD = range(7)
-LAYER_NAMES = ("conv2d", "global average pool", "fully connected", "softmax", "reshape", "depthwise conv2d", "add")
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 Dims = tuple[int, int, int, int]
 """Rank, then height, width, channels; without the batch, and a lower rank is filled with leading 1s."""
@@ -58,37 +58,6 @@ class LayerHead(NamedTuple):
     out_zp: float
 
 
-class WindowBody(NamedTuple):
-    """The body of a convolution, depthwise or not; offsets count from the start of the layer."""
-
-    kernel_w: int
-    kernel_h: int
-    stride_w: int
-    stride_h: int
-    dilation_w: int
-    dilation_h: int
-    act: int
-    pad: Dims  # top, bottom, left, right
-    depth_mul: int
-    ws_oft: int
-    w_oft: int
-    b_oft: int
-
-
-class FullyConnectedBody(NamedTuple):
-    ws_oft: int
-    w_oft: int
-    b_oft: int
-
-
-class AddBody(NamedTuple):
-    """The second operand of an addition."""
-
-    in_oft1: int
-    in_s1: float
-    in_zp1: float
-
-
 @dataclass(frozen=True)
 class Struct:
     """A record's layout in the notation of the struct module; Z is a zero point, which is a float in float models."""
@@ -112,9 +81,6 @@ class Struct:
 
 HEAD = Struct(f"4sBBHHHII4H4H{RESERVED}x", (8, 9))
 LAYER_HEAD = Struct("HHIII4H4HfZfZ", (5, 6))
-WINDOW_BODY = Struct("6BH4BI4xIII", (7,))
-FULLY_CONNECTED_BODY = Struct("III4x")
-ADD_BODY = Struct("IfZ4x")
 
 
 class Float8(NamedTuple):
@@ -195,3 +161,80 @@ def dims_of(shape: Shape) -> Dims:
     """The dims of a shape that begins with a batch and has one to three more dimensions."""
     height, width, channels = (1, 1, 1, *shape[1:])[-3:]
     return len(shape) - 1, height, width, channels
+
+
+@dataclass(frozen=True)
+class LayerToWrite:
+    """A node and what its bytes depend on: the tensor computed just before it, the byte order "<" or ">", and where an
+    activation lies in the main buffer."""
+
+    node: Node
+    previous: Tensor
+    model: ModelType
+    order: str
+    offset: Callable[[Tensor], int]
+
+    def body(self, layout: Struct, record: tuple[Any, ...]) -> bytes:
+        return layout.pack(record, self.model, self.order)
+
+    def quantization(self, tensor: Tensor) -> tuple[float, float]:
+        """Scale and zero point, which in float models are 1 and 0."""
+        return (tensor.q.s, tensor.q.z) if self.model.is_integer else (1.0, 0)
+
+    @property
+    def other(self) -> Tensor:
+        """The second operand, which is the kept one."""
+        return next(t for t in self.node.activations if t is not self.previous)
+
+
+@dataclass(frozen=True)
+class StoredLayer:
+    """A layer as it lies in the file, header included; ``name`` is for its tensors."""
+
+    name: str
+    head: LayerHead
+    data: bytes
+    model: ModelType
+    order: str
+
+    def body(self, layout: Struct) -> list[Any]:
+        if len(self.data) < LAYER_HEAD_SIZE + layout.size():
+            raise ModelError(f"its {len(self.data)} bytes are too few for its parameters")
+        return layout.unpack(self.data, LAYER_HEAD_SIZE, self.model, self.order)
+
+    def array(self, what: str, offset: int, count: int, stored: str | None = None) -> Array:
+        """``count`` values at ``offset`` of the layer; weight scales where ``stored`` is None."""
+        size = count * np.dtype(stored or "f4").itemsize
+        if offset % 4 or offset < LAYER_HEAD_SIZE or offset + size > len(self.data):
+            raise ModelError(f"its {size} bytes of {what} at offset {offset} do not lie in its {len(self.data)} bytes")
+        if stored is None:
+            return np.frombuffer(self.data, self.order + "f4", count, offset).astype(np.float32)
+        return self.model.load(self.data, offset, count, stored, self.order)
+
+    def quantization(self, scale: float, zero_point: float) -> Quantization | None:
+        """What two fields of an integer model mean; None in a float model, where they mean nothing."""
+        if not self.model.is_integer:
+            return None
+        limits = np.iinfo(np.int8)
+        if not SMALLEST_SCALE <= scale < np.inf or not limits.min <= zero_point <= limits.max:
+            raise ModelError(f"scale {scale:g} with zero point {zero_point} is not a quantization of int8")
+        return Quantization.of(scale, int(zero_point))
+
+
+Operand = Callable[[int], Tensor]
+"""The tensor that lies at an offset of the main buffer with the shape of the layer's input."""
+
+
+def has_quantization(tensor: Tensor, stated: Quantization | None) -> bool:
+    """Whether a layer states the quantization that its operand has, which in float models is none."""
+    own = tensor.quantization
+    return own is stated is None or (own is not None and stated is not None and (own.s, own.z) == (stated.s, stated.z))
+
+
+def activation_problems(node: Node, activation: str) -> list[str]:
+    """For layers without a field for it: a fused activation is fine only where the output's range does all of it."""
+    y = node.output
+    limits = np.iinfo(np.int8)
+    if activation == "none" or (y.dtype == np.int8 and quantized_range(activation, y) == (limits.min, limits.max)):
+        return []
+    return [f"it fuses {activation}, for which its .tmdl layer has no field; leave the activation out of this layer"]
