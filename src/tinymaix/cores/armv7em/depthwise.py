@@ -234,18 +234,20 @@ def dot_rows(requant: HighRequant, stride: int) -> Kernel:
     name = f"depthwise_rows_s{stride}{'_signed' if requant.signed else ''}_{requant.shift}"
     body = _stride_1(requant) if stride == 1 else _stride_2(requant)
     code = [*_begin(requant), *body, "add r1, r1, r2, lsl #1", "ldr r2, [sp]", "cmp r0, r2", "bne.w 1b"]
+    code += ["ldr r3, [sp, #64]", "cmp r3, #0", "beq.w 2f", "add r2, r2, r3", "str r2, [sp]"]  # once more, step 0
+    code += ["mov r3, #0", "str r3, [sp, #52]", "str r3, [sp, #64]", "b.w 1b", "2:"]
     code += ["add sp, #16", "pop {r4-r11, pc}"]
     rows, at_once = _input_rows(stride), _rows_at_once(stride)
     prototype = f"""\
 void {name}(
     const int32_t *channel, const uint32_t *plane, int8_t *y, const uint32_t *end, int step, int down,
-    int32_t center)"""
+    int32_t center, int lone)"""
     return Kernel(
         name,
         f"""\
 /* One channel's taps with its widened rows up to ``end``: {at_once} by 2 outputs a turn, ``step`` bytes between
- * columns, ``down`` between rows. What is beyond the last column or row is written first, and
- * then overwritten where step or down is 0. */
+ * columns, ``down`` between rows. Behind ``end`` follows one column more where ``lone``, the bytes of a turn, is not 0.
+ * What is beyond the last column or row is written first and then overwritten: step or down is 0. */
 #if defined(__ARM_FEATURE_DSP)
 static __attribute__((naked, noinline)) {prototype}
 {{
@@ -256,7 +258,8 @@ static __attribute__((naked, noinline)) {prototype}
 static {prototype}
 {{
     const int32_t *constant = channel + 4;
-    for (; plane != end; plane += {LANES * rows * stride}, y += 2 * step)
+    for (; plane != end + lone / 4; plane += {LANES * rows * stride}, y += 2 * step) {{
+        int right = plane < end ? step : 0;
         for (int i = {2 * at_once - 1}; i >= 0; i--) {{
             uint32_t sum = (uint32_t)channel[3];
             for (int ky = 0; ky < 3; ky++)
@@ -266,8 +269,9 @@ static {prototype}
                     int tap = (int8_t)((uint32_t)channel[ky] >> (kx < 2 ? 16 * kx : 24));
                     sum += (uint32_t)((int32_t)(int16_t)(px % 2 ? pair >> 16 : pair) * tap);
                 }}
-            y[i / 2 * down + i % 2 * step] = {twin_requantize(requant)};
+            y[i / 2 * down + i % 2 * right] = {twin_requantize(requant)};
         }}
+    }}
 }}
 #endif
 """,
@@ -288,7 +292,8 @@ static void {name}(
     int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int depth_multiplier, int pairs,
     int pad_top, int pad_left)
 {{
-    int out_c = in_c * depth_multiplier;
+    int out_c = in_c * depth_multiplier, step = out_w > 1 ? out_c : 0;
+    int turns = out_w > 1 ? out_w / 2 : 1, lone = out_w > 1 && out_w % 2 ? {4 * LANES * rows * stride} : 0;
     uint32_t zeros = (uint32_t)(uint8_t)zero_x * 0x01010101u;
     for (int n = 0; n < batches; n++, x += in_h * in_w * in_c)
         for (int oy = 0; oy < out_h; oy += {at_once}) {{
@@ -305,12 +310,8 @@ static void {name}(
                 }}
                 for (; c < from + {LANES}; c++)
                     for (int i = 0; i < depth_multiplier; i++, channel += {6 if requant.signed else 5}, out++) {{
-                        const uint32_t *begin = plane + c - from, *end = begin + out_w / 2 * {LANES * rows * stride};
-                        if (begin != end)
-                            {dot.name}(channel, begin, out, end, out_c, down, center);
-                        if (out_w % 2)
-                            {dot.name}(channel, end, out + (out_w - 1) * out_c, end + {LANES * rows * stride}, 0,
-                                down, center);
+                        const uint32_t *begin = plane + c - from, *end = begin + turns * {LANES * rows * stride};
+                        {dot.name}(channel, begin, out, end, step, down, center, lone);
                     }}
             }}
         }}
