@@ -45,4 +45,4 @@ def choose(graph: Graph, core: Core, optimize: str) -> dict[int, Implementation]
 
 def portable(node: Node) -> Implementation:
     """The operator's own kernel, which computes row by row."""
-    return Implementation(partial(node.op.emit, node), node.op.scratch(node), row_lead(node))
+    return Implementation(partial(node.op.emit, node), node.op.scratch(node), row_lead(node), portable=True)

@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tinymaix.compile.choose import choose, core_kernels
+from tinymaix.compile.choose import choose, core_kernels, portable
 from tinymaix.compile.layers import dims, lower
 from tinymaix.compile.model_c import header, source
 from tinymaix.compile.selftest import harness, selftest
 from tinymaix.compile.text import identifier
 from tinymaix.cores import Core
 from tinymaix.graph import Array, Graph, ModelError
-from tinymaix.ops.emit import LayerCode
+from tinymaix.ops.emit import Implementation, LayerCode
 from tinymaix.plan import Plan, plan
 from tinymaix.rewrite.channels import drop_constant_channels
 from tinymaix.version import VERSION
@@ -86,13 +86,7 @@ def compile_graph(
     say("placing activations")
     live = drop_constant_channels(graph)  # the golden vectors below still come from the whole graph
     wide = any(tensor.dtype.itemsize == 8 for tensor in live.tensors)
-    chosen = choose(live, core, optimize)
-    placed = plan(
-        live,
-        alignment=8 if wide else min(core.arena_align, 4),
-        lead=lambda node: chosen[id(node)].lead,
-        scratch=lambda node: chosen[id(node)].scratch,
-    )
+    placed, chosen = place(live, core, optimize, alignment=8 if wide else min(core.arena_align, 4))
     say("writing layers")
     own = core_kernels(core)
     layers = lower(placed, chosen, own)
@@ -113,6 +107,34 @@ def compile_graph(
         "harness.c": harness(placed, prefix),
     }
     return Project(prefix, core, placed, layers, files)
+
+
+def place(graph: Graph, core: Core, optimize: str, alignment: int) -> tuple[Plan, dict[int, Implementation]]:
+    """Choose kernels and place activations.
+
+    "ram" takes the core's kernels, the layers with the most MACs first, only where the arena does not grow beyond what
+    the portable kernels need.
+    """
+    chosen = choose(graph, core, optimize)
+
+    def placed(implementations: Mapping[int, Implementation]) -> Plan:
+        return plan(
+            graph,
+            alignment=alignment,
+            lead=lambda node: implementations[id(node)].lead,
+            scratch=lambda node: implementations[id(node)].scratch,
+        )
+
+    if optimize != "ram":
+        return placed(chosen), chosen
+    lean = {id(node): portable(node) for node in graph.nodes}
+    least = placed(lean)
+    for node in sorted(graph.nodes, key=lambda node: -node.op.macs(node)):
+        if not chosen[id(node)].portable:
+            trial = placed({**lean, id(node): chosen[id(node)]})
+            if trial.arena <= least.arena:
+                lean[id(node)], least = chosen[id(node)], trial
+    return least, lean
 
 
 def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:

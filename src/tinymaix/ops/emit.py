@@ -94,6 +94,7 @@ class Implementation:
     scratch: int = 0  # bytes of working memory, 4-byte aligned
     lead: int | None = None  # bytes by which the first input must begin above the output; None: they must not overlap
     reason: str = ""  # why this kernel: a comment of the emitted C
+    portable: bool = False  # the operator's own kernel rather than the core's
 
 
 @dataclass(eq=False)

@@ -13,6 +13,10 @@ from collections.abc import Iterable
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.ops.emit import Kernel
 
+NAKED = "static __attribute__((naked, noinline, used, aligned(4)))"
+"""Of a function that is all assembly. used: the compiler sees no use of the arguments and must not drop them.
+aligned(4): ADR counts from a word, also where -Os aligns functions to halfwords."""
+
 SUMS = ("r8", "r9", "r10", "r11", "r12", "lr")
 """Sums of channel 0 for both columns, of channel 1, of channel 2."""
 TURN = 8
@@ -149,7 +153,7 @@ def dot_columns(requant: HighRequant, wide: bool) -> Kernel:
 /* Two columns of activations with all channels, weights as {weights}: the outputs of two pixels. A block of the stream
  * is the first values of three sums (two or one at the end), their weights, and the constants of requantization. */
 #if defined(__ARM_FEATURE_DSP)
-static __attribute__((naked, noinline)) void {name}(
+{NAKED} void {name}(
     const int32_t *stream, const uint32_t *columns, const uint32_t *end, int8_t *y0, int8_t *y1, int triples, int rest,
     int32_t center)
 {{

@@ -12,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import HIGH_PRODUCT, assembly, requantized, twin_requantize
+from tinymaix.cores.armv7em.columns import HIGH_PRODUCT, NAKED, assembly, requantized, twin_requantize
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Array, Node
@@ -249,7 +249,7 @@ void {name}(
  * columns, ``down`` between rows. Behind ``end`` follows one column more where ``lone``, the bytes of a turn, is not 0.
  * What is beyond the last column or row is written first and then overwritten: step or down is 0. */
 #if defined(__ARM_FEATURE_DSP)
-static __attribute__((naked, noinline)) {prototype}
+{NAKED} {prototype}
 {{
     __asm__ volatile(
 {assembly(code)});

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import assembly, name_of, requantized, twin_helpers, twin_requantize
+from tinymaix.cores.armv7em.columns import NAKED, assembly, name_of, requantized, twin_helpers, twin_requantize
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.weights import padded, stream
 from tinymaix.cores.core import Core
@@ -124,7 +124,7 @@ def dot_column(requant: HighRequant, wide: bool) -> Kernel:
 /* A column of activations with all channels, four at a time, weights as {"halfwords" if wide else "bytes"}. A block of
  * the stream is the first values of four sums, their weights, and the constants of their requantization. */
 #if defined(__ARM_FEATURE_DSP)
-static __attribute__((naked, noinline)) void {name}(
+{NAKED} void {name}(
     const int32_t *stream, const uint32_t *column, const uint32_t *end, int8_t *y, int quads, int32_t center)
 {{
     __asm__ volatile(
