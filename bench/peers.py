@@ -33,6 +33,9 @@ COLUMNS = (
     "code", "peer", "RAM", "peer", "exact",
 )  # fmt: skip
 
+BRIEF = (0, 2, 3, 6, 7, 10, 11, 12, 13)
+"""Columns of the one table of all models."""
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -116,8 +119,10 @@ def main() -> None:
     parser.add_argument("--models", default="", help="words of the models' names, with commas (default: all)")
     parser.add_argument("--targets", default=TARGETS, help=f"chip:optimize, with commas (default: {TARGETS})")
     parser.add_argument("--json", action="store_true", help="print one JSON list, with every peer of each row")
+    parser.add_argument("--brief", action="store_true", help="one table of all models, with the best peer of all")
     options = parser.parse_args()
     everyone, tables, records = read_peers(), [], []
+    brief: list[list[object]] = []
     names = list(dict.fromkeys(peer.model for peer in everyone))
     for name, path in models(names, [word for word in options.models.split(",") if word]):
         graph, rows = api.read(path), []
@@ -129,10 +134,14 @@ def main() -> None:
             say(f"{name} on {target}, {bench.optimize}: {bench.instructions:,} instructions")
             peers = [peer for peer in everyone if peer.model == name and peer.core == target]
             rows.append(cells(bench, peers))
+            brief.append([name, *(rows[-1][column] for column in BRIEF)])
             records.append({**bench.as_dict(), "peers": [asdict(peer) for peer in peers]})
         tables.append(report.table(f"{name}: {graph.macs:,} MACs", COLUMNS, rows, left=2))
     if options.json:
         print(json.dumps(records, indent=1))
+    elif options.brief:
+        columns = ("model", *(COLUMNS[column] for column in BRIEF))
+        report.show(report.table(None, columns, brief, left=2), width=None if sys.stdout.isatty() else 160)
     else:
         report.show(*tables, width=None if sys.stdout.isatty() else 240)
 
