@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,8 +13,9 @@ from tinymaix.graph import Graph, Node
 from tinymaix.ops.emit import Implementation, Kernel
 from tinymaix.plan import row_lead
 
-Chooser = Callable[[Node, Core, str], "Implementation | None"]
-"""(node, core, optimize) -> the core's own way to compute the node, None where the portable kernel serves."""
+Chooser = Callable[[Node, Core, str], Sequence[Implementation]]
+"""(node, core, optimize) -> the core's own ways to compute the node, the best guess first; none where only the
+portable kernel serves."""
 
 
 def kernels_module(core: Core) -> ModuleType | None:
@@ -32,15 +33,16 @@ def core_kernels(core: Core) -> Mapping[str, Kernel]:
     return getattr(kernels_module(core), "KERNELS", {})
 
 
-def choose(graph: Graph, core: Core, optimize: str) -> dict[int, Implementation]:
-    """An implementation for each node, by id of node."""
+def variants(node: Node, core: Core, optimize: str) -> list[Implementation]:
+    """Every way to compute the node on the core, the best guess first, the portable one last."""
     choosers: Mapping[str, Chooser] = getattr(kernels_module(core), "CHOOSERS", {})
-    chosen = {}
-    for node in graph.nodes:
-        chooser = choosers.get(node.op.kind)
-        own = chooser(node, core, optimize) if chooser else None
-        chosen[id(node)] = own or portable(node)
-    return chosen
+    chooser = choosers.get(node.op.kind)
+    return [*(chooser(node, core, optimize) if chooser else ()), portable(node)]
+
+
+def choose(graph: Graph, core: Core, optimize: str) -> dict[int, Implementation]:
+    """An implementation for each node, by id of node, without trying any."""
+    return {id(node): variants(node, core, optimize)[0] for node in graph.nodes}
 
 
 def portable(node: Node) -> Implementation:

@@ -6,6 +6,7 @@ are copied behind each other first, so that the zeros that fill up words are onl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from tinymaix.cores.armv7em.columns import dot_columns
 from tinymaix.cores.armv7em.fully_connected import one_row
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, blocks, pointwise
-from tinymaix.cores.armv7em.weights import padded, stream
+from tinymaix.cores.armv7em.weights import padded, stream, widths
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Node
@@ -22,23 +23,26 @@ from tinymaix.ops.emit import Implementation, Kernel, LayerCode
 from tinymaix.plan import row_lead
 
 
-def choose_conv_2d(node: Node, core: Core, optimize: str) -> Implementation | None:
-    """The kernel for a convolution, None where the portable one serves."""
+def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementation]:
+    """The kernels for a convolution, none where the portable one serves."""
     op = node.op
     assert isinstance(op, Conv2D)
     if node.output.dtype != np.int8 or optimize == "flash" or node.input(0).shape[3] != node.input(1).shape[3]:
-        return None
+        return ()
+    if op.dilation[1] != 1:
+        return ()
     requant = prove_high_node(node, op.activation, 0)
     if requant is None or requant.clamp:
-        return None
-    wide = optimize == "speed"
+        return ()
+    return [_variant(node, op, requant, wide) for wide in widths(optimize)]
+
+
+def _variant(node: Node, op: Conv2D, requant: HighRequant, wide: bool) -> Implementation:
     window, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
     if unpadded and node.output.elements == node.output.shape[3] and window == node.input(0).shape[1:3]:
         return one_row(node, requant, wide)
     if unpadded and window == (1, 1) and op.stride == (1, 1):
         return pointwise(node, requant, wide)
-    if op.dilation[1] != 1:
-        return None
     reason = "two windows by three channels a turn, weights as " + REASON.split(" as ")[1]
     return Implementation(
         partial(_emit, node, op, requant, wide),

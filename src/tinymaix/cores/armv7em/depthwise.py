@@ -8,6 +8,7 @@ x1 w0 + x2 w1 + x3 w2 in four instructions. With stride 1 two output rows share 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -25,20 +26,20 @@ WEIGHTS = ("r4", "r5", "r6", "r7", "r8", "r9")
 """(w0, w1) and (w1, w2) of each row of taps."""
 
 
-def choose_depthwise_conv_2d(node: Node, core: Core, optimize: str) -> Implementation | None:
-    """The kernel for a depthwise convolution, None where the portable one serves."""
+def choose_depthwise_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementation]:
+    """The kernels for a depthwise convolution, none where the portable one serves."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     if node.output.dtype != np.int8 or optimize == "flash" or node.input(0).shape[3] < LANES:
-        return None
+        return ()
     if node.input(1).shape[1:3] != (3, 3) or op.dilation != (1, 1) or op.stride not in ((1, 1), (2, 2)):
-        return None
+        return ()
     requant = prove_high_node(node, op.activation, 3)
     if requant is None or requant.clamp:
-        return None
+        return ()
     stride = op.stride[0]
     reason = f"{_rows_at_once(stride)} by 2 outputs a turn, from rows of 4 channels widened to pairs of pixels"
-    return Implementation(partial(_emit, node, op, requant), 4 * _plane(node, stride), lead(node, op), reason)
+    return [Implementation(partial(_emit, node, op, requant), 4 * _plane(node, stride), lead(node, op), reason)]
 
 
 def lead(node: Node, op: DepthwiseConv2D) -> int:

@@ -5,13 +5,14 @@ Every weight is used once, so the loop is bound by loads: words of four channels
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from tinymaix.cores.armv7em.columns import NAKED, assembly, name_of, requantized, twin_helpers, twin_requantize
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
-from tinymaix.cores.armv7em.weights import padded, stream
+from tinymaix.cores.armv7em.weights import padded, stream, widths
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Node
@@ -21,21 +22,17 @@ from tinymaix.ops.fully_connected import FullyConnected
 SUMS = ("r8", "r9", "r10", "r11")
 
 
-def choose_fully_connected(node: Node, core: Core, optimize: str) -> Implementation | None:
-    """The kernel for a fully connected layer, None where the portable one serves."""
+def choose_fully_connected(node: Node, core: Core, optimize: str) -> Sequence[Implementation]:
+    """The kernels for a fully connected layer, none where the portable one serves."""
     op = node.op
     assert isinstance(op, FullyConnected)
     if node.output.dtype != np.int8 or optimize == "flash":
-        return None
+        return ()
     requant = prove_high_node(node, op.activation, 0)
     if requant is None or requant.clamp:
-        return None
-    wide = optimize == "speed"
-    return (
-        one_row(node, requant, wide)
-        if node.output.elements == node.input(1).shape[0]
-        else pointwise(node, requant, wide)
-    )
+        return ()
+    kernel = one_row if node.output.elements == node.input(1).shape[0] else pointwise
+    return [kernel(node, requant, wide) for wide in widths(optimize)]
 
 
 def one_row(node: Node, requant: HighRequant, wide: bool) -> Implementation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from tinymaix.cores.armv7em.conv import choose_conv_2d
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
@@ -11,7 +11,7 @@ from tinymaix.cores.core import Core
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation
 
-CHOOSERS: Mapping[str, Callable[[Node, Core, str], Implementation | None]] = {
+CHOOSERS: Mapping[str, Callable[[Node, Core, str], Sequence[Implementation]]] = {
     "CONV_2D": choose_conv_2d,
     "DEPTHWISE_CONV_2D": choose_depthwise_conv_2d,
     "FULLY_CONNECTED": choose_fully_connected,

@@ -16,6 +16,11 @@ from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Array
 
 
+def widths(optimize: str) -> tuple[bool, bool]:
+    """Whether weights are widened to halfwords: the better guess first."""
+    return (True, False) if optimize == "speed" else (False, True)
+
+
 def padded(taps: int) -> int:
     """Taps of an output with the zeros that fill up the last word of activations."""
     return -(-taps // 4) * 4

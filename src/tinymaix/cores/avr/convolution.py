@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -16,23 +17,23 @@ from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE
 from tinymaix.plan import row_lead
 
 
-def convolution(node: Node, core: Core, optimize: str) -> Implementation | None:
+def convolution(node: Node, core: Core, optimize: str) -> Sequence[Implementation]:
     """A convolution of one picture whose windows never leave it, and whose kernel rows lie together in memory."""
     op = node.op
     assert isinstance(op, Conv2D)
     together = op.dilation[1] == 1 and node.input(1).shape[3] == node.input(0).shape[3]
     if not _plain(node, op) or not together:
-        return None
-    return Implementation(partial(_emit_convolution, node, op), lead=row_lead(node), reason="no padding")
+        return ()
+    return [Implementation(partial(_emit_convolution, node, op), lead=row_lead(node), reason="no padding")]
 
 
-def depthwise(node: Node, core: Core, optimize: str) -> Implementation | None:
+def depthwise(node: Node, core: Core, optimize: str) -> Sequence[Implementation]:
     """A depthwise convolution of one picture whose windows never leave it, one output for each input channel."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     if not _plain(node, op) or node.input(0).shape[3] != node.output.shape[3]:
-        return None
-    return Implementation(partial(_emit_depthwise, node, op), lead=row_lead(node), reason="no padding")
+        return ()
+    return [Implementation(partial(_emit_depthwise, node, op), lead=row_lead(node), reason="no padding")]
 
 
 def _plain(node: Node, op: Conv2D | DepthwiseConv2D) -> bool:
