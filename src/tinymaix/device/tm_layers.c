@@ -2,11 +2,7 @@
  * of TensorFlow Lite Micro, bit for bit. */
 #include "tinymaix.h"
 
-#if TM_ARCH == TM_ARCH_CPU
-#include "arch_cpu.h"
-#else
-#error "TM_ARCH: this version of the library has TM_ARCH_CPU."
-#endif
+#include TM_ARCH_HEADER
 
 #define ONE 0x3F800000u /* the bits of 1.0f; one in bit 23 more doubles it */
 

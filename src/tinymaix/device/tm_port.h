@@ -11,6 +11,8 @@
 #define TM_ARCH_RV64V    5 /* RISC-V vector */
 #define TM_ARCH_CSKYV2   6 /* C-SKY V2 */
 #define TM_ARCH_X86_SSE2 7 /* x86 */
+#define TM_ARCH_AVR      8 /* ATmega */
+#define TM_ARCH_XTENSA   9 /* ESP8266, ESP32 */
 
 #define TM_OPT0 0 /* smallest code */
 #define TM_OPT1 1 /* inner loops unrolled */
@@ -18,6 +20,32 @@
 
 #ifndef TM_ARCH
 #define TM_ARCH TM_ARCH_CPU
+#endif
+/* The header with the porting functions; for a core of your own: -DTM_ARCH_HEADER='"arch_mine.h"' */
+#ifndef TM_ARCH_HEADER
+#if TM_ARCH == TM_ARCH_CPU
+#define TM_ARCH_HEADER "arch_cpu.h"
+#elif TM_ARCH == TM_ARCH_ARM_SIMD
+#define TM_ARCH_HEADER "arch_arm_simd.h"
+#elif TM_ARCH == TM_ARCH_ARM_NEON
+#define TM_ARCH_HEADER "arch_arm_neon.h"
+#elif TM_ARCH == TM_ARCH_ARM_MVEI
+#define TM_ARCH_HEADER "arch_arm_mvei.h"
+#elif TM_ARCH == TM_ARCH_RV32P
+#define TM_ARCH_HEADER "arch_rv32p.h"
+#elif TM_ARCH == TM_ARCH_RV64V
+#define TM_ARCH_HEADER "arch_rv64v.h"
+#elif TM_ARCH == TM_ARCH_CSKYV2
+#define TM_ARCH_HEADER "arch_cskyv2.h"
+#elif TM_ARCH == TM_ARCH_X86_SSE2
+#define TM_ARCH_HEADER "arch_x86_sse2.h"
+#elif TM_ARCH == TM_ARCH_AVR
+#define TM_ARCH_HEADER "arch_avr.h"
+#elif TM_ARCH == TM_ARCH_XTENSA
+#define TM_ARCH_HEADER "arch_xtensa.h"
+#else
+#error "TM_ARCH: this library knows no such architecture."
+#endif
 #endif
 #ifndef TM_OPT_LEVEL
 #define TM_OPT_LEVEL TM_OPT0
