@@ -11,10 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import dot_columns
 from tinymaix.cores.armv7em.fully_connected import one_row
-from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, blocks, pointwise
-from tinymaix.cores.armv7em.weights import padded, stream, widths
+from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
+from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
+from tinymaix.cores.armv7em.weights import padded, widths
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Node
@@ -43,7 +43,7 @@ def _variant(node: Node, op: Conv2D, requant: HighRequant, wide: bool) -> Implem
         return one_row(node, requant, wide)
     if unpadded and window == (1, 1) and op.stride == (1, 1):
         return pointwise(node, requant, wide)
-    reason = "two windows by three channels a turn, weights as " + REASON.split(" as ")[1]
+    reason = "two windows by four channels a turn, weights as " + REASON.split(" as ")[1]
     return Implementation(
         partial(_emit, node, op, requant, wide),
         _scratch(node),
@@ -65,10 +65,11 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerC
         _kernel(requant, wide),
         x=code.input(0),
         y=code.output(),
-        stream=code.constant("weights", stream(weights.reshape(out_c, -1), requant, blocks(out_c), wide)),
+        stream=code.constant("weights", block_stream(weights.reshape(out_c, -1), requant, wide)),
         columns=f"(uint32_t *){code.scratch}",
         zero_x=node.input(0).q.z,
         center=requant.center,
+        is_signed=int(requant.signed),
         batches=n,
         in_h=in_h,
         in_w=in_w,
@@ -76,7 +77,6 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerC
         out_h=node.output.shape[1],
         out_w=node.output.shape[2],
         out_c=out_c,
-        triples=out_c // 3 * 3,
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         stride_h=op.stride[0],
@@ -124,15 +124,16 @@ static __attribute__((noinline)) void copy_window(int8_t *to, const int8_t *from
 
 
 def _kernel(requant: HighRequant, wide: bool) -> Kernel:
-    dot = dot_columns(requant, wide)
+    dot = dot_columns(requant.shift, wide)
     name = dot.name.replace("dot_columns", "conv_2d_s8")
     return Kernel(
         name,
         f"""\
 /* Convolution, int8 NHWC: the windows of two neighbouring pixels at a time. A lone last pixel is computed twice. */
 static __attribute__((noinline)) void {name}(
-    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center, int batches,
-    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int triples, int kernel_h, int kernel_w,
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center, int is_signed,
+    int batches,
+    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
     int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left)
 {{
     int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows that copy_window may touch */
@@ -162,7 +163,7 @@ static __attribute__((noinline)) void {name}(
                 uint32_t *column = columns;
                 for (; rows > 0; rows--, at0 += step, at1 += step)
                     column = widen_pair(column, at0, at1, length);
-                {dot.name}(stream, columns, end, y, second ? y + out_c : y, triples, out_c - triples, center);
+                {dot.name}(stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
             }}
             y -= out_w % 2 * out_c;
         }}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from tinymaix.cores.armv7em.columns import dot_columns
-from tinymaix.cores.armv7em.weights import padded, stream
+from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
+from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
@@ -47,7 +47,7 @@ static inline uint32_t *widen_pair(uint32_t *columns, const int8_t *x0, const in
     (LOAD_4,),
 )
 
-REASON = "two pixels by three channels a turn, weights as {}, requantized by one product"
+REASON = "two pixels by four channels a turn, weights as {}, requantized by one product"
 
 
 def pointwise(node: Node, requant: HighRequant, wide: bool) -> Implementation:
@@ -66,7 +66,7 @@ def pointwise(node: Node, requant: HighRequant, wide: bool) -> Implementation:
 def _emit(node: Node, requant: HighRequant, wide: bool, taps: int, out_c: int, pixels: int, code: LayerCode) -> None:
     weights = node.input(1).data
     assert weights is not None
-    words = stream(weights.reshape(out_c, taps), requant, blocks(out_c), wide)
+    words = block_stream(weights.reshape(out_c, taps), requant, wide)
     code.call(
         _kernel(requant, wide),
         x=code.input(0),
@@ -76,26 +76,21 @@ def _emit(node: Node, requant: HighRequant, wide: bool, taps: int, out_c: int, p
         pixels=pixels,
         in_c=taps,
         out_c=out_c,
-        triples=out_c // 3 * 3,
         center=requant.center,
+        is_signed=int(requant.signed),
     )
 
 
-def blocks(out_c: int) -> list[int]:
-    """Channels of each block: threes and what is left."""
-    return [3] * (out_c // 3) + [out_c % 3] * (out_c % 3 > 0)
-
-
 def _kernel(requant: HighRequant, wide: bool) -> Kernel:
-    dot = dot_columns(requant, wide)
+    dot = dot_columns(requant.shift, wide)
     name = dot.name.replace("dot_columns", "pointwise_s8")
     return Kernel(
         name,
         f"""\
 /* Pointwise convolution, int8. A lone last pixel is computed twice. Channels that fill no words are copied first. */
 static __attribute__((noinline)) void {name}(
-    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int pixels, int in_c, int out_c, int triples,
-    int32_t center)
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int pixels, int in_c, int out_c,
+    int32_t center, int is_signed)
 {{
     int quads = (in_c + 3) / 4;
     uint32_t *end = columns + 4 * quads;
@@ -108,7 +103,7 @@ static __attribute__((noinline)) void {name}(
             x1 = (const int8_t *)memcpy(bytes + 4 * quads, x1, (size_t)in_c);
         }}
         widen_pair(columns, x0, x1, quads);
-        {dot.name}(stream, columns, end, y, second ? y + out_c : y, triples, out_c - triples, center);
+        {dot.name}(stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
     }}
 }}
 """,

@@ -1,0 +1,222 @@
+"""The product of two columns of activations with all output channels: four channels a turn, two MACs an instruction.
+
+Columns are activations times 256 as halfwords, the two columns side by side: (c0, c2) of the first, of the second,
+(c1, c3) of the first, of the second, and so on. A turn is unrolled, and entered in its middle where it does more than
+what is left over of the taps. All of it is one function in assembly, since eight sums, four operands and two pointers
+take every register that there is. Channels that fill no four come two at a time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinymaix.cores.armv7em.columns import DOT_PAIR, EVEN_BYTES, HIGH_PRODUCT, NAKED, assembly
+from tinymaix.cores.armv7em.weights import padded
+from tinymaix.cores.exact_high import HighRequant
+from tinymaix.graph import Array
+from tinymaix.ops.emit import Kernel
+
+SUMS = ("r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
+"""Of channel 0 for both columns, of channel 1, and so on."""
+TURN = {(4, True): 16, (4, False): 8, (2, True): 8, (2, False): 8}
+"""Steps of two taps that are unrolled, by channels of a block and whether weights are halfwords."""
+Y, NEXT, COLUMNS, ENTRY, END, LAST, FRAME = 0, 4, 8, 12, 16, 20, 24
+"""Bytes from the stack pointer. Saved registers lie above the frame, arguments that fill no register above those."""
+ARGUMENTS = FRAME + 36
+NEXT_ARGUMENT, OUT_C, CENTER, SIGNED = (ARGUMENTS + 4 * i for i in range(4))
+
+
+def blocks(out_c: int) -> list[int]:
+    """Channels of each block: fours, and twos for what is left, the last of which may have one that does not count."""
+    return [4] * (out_c // 4) + [2] * (-(-(out_c % 4) // 2))
+
+
+def block_stream(weights: Array, requant: HighRequant, wide: bool) -> Array:
+    """The words of a layer in the order in which `dot_columns` reads them. weights: (channels, taps) int8.
+
+    A block is the first values of its sums; of every two taps a word of each channel, halfwords, where ``wide``, else a
+    word of every two channels, whose even bytes are the taps of the first; of each channel the multiplier, and its sign
+    where the layer needs it.
+    """
+    channels, taps = weights.shape
+    sizes = blocks(channels)
+    rows = np.zeros((sum(sizes), padded(taps)), np.int8)
+    rows[:channels, :taps] = np.where(requant.fixed[:, None], 0, weights)
+    order = np.arange(padded(taps)).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)  # as widening leaves activations
+    pairs = rows[:, order].reshape(len(rows), -1, 2)
+    if wide:
+        words = np.ascontiguousarray(pairs.astype("<i2")).view("<i4")[..., 0]
+    else:  # two channels' (w0, w1) and (v0, v1) -> bytes w0 v0 w1 v1
+        two = np.moveaxis(pairs.reshape(len(rows) // 2, 2, -1, 2), 1, 3)
+        words = np.ascontiguousarray(two).reshape(len(rows) // 2, -1, 4).view("<i4")[..., 0]
+    start, constants = np.zeros(len(rows), np.int64), np.zeros((len(rows), 2), np.int64)
+    start[:channels], constants[:channels, 0], constants[:channels, 1] = requant.start, requant.multiplier, requant.sign
+    parts, at = [], 0
+    for size in sizes:
+        block = slice(at, at + size)
+        part = words[block] if wide else words[at // 2 : (at + size) // 2]
+        parts += [start[block], part.T.reshape(-1), constants[block, : 2 if requant.signed else 1].reshape(-1)]
+        at += size
+    return np.concatenate(parts).astype(np.int32)
+
+
+def _step(channels: int, wide: bool) -> list[str]:
+    """Two taps of a block: r0 walks the weights, r1 the columns; r2 and r3 are activations, r12 and lr weights."""
+    lines = ["ldrd r2, r3, [r1], #8"]
+    for first in range(0, channels, 2):
+        lines += ["ldrd r12, lr, [r0], #8"] if wide else ["ldr.w lr, [r0], #4", "sxtb16 r12, lr"]
+        lines += [] if wide else ["sxtb16 lr, lr, ror #8"]
+        a, b, c, d = SUMS[2 * first : 2 * first + 4]
+        lines += [f"smlad {a}, r12, r2, {a}", f"smlad {b}, r12, r3, {b}"]
+        lines += [f"smlad {c}, lr, r2, {c}", f"smlad {d}, lr, r3, {d}"]
+    return lines
+
+
+def _enter(channels: int, wide: bool, label: int) -> list[str]:
+    """Where the loop at ``label`` is entered: behind the steps that its first turn leaves out. r1, r2: the columns."""
+    bits = TURN[channels, wide].bit_length() - 1
+    lines = ["sub r4, r1, r2", f"ubfx r4, r4, #3, #{bits}", f"movs r5, #{4 * len(_step(channels, wide))}"]
+    return [*lines, "mul r4, r4, r5", f"adr.w r6, {label}f", "add r4, r4, r6", "orr r4, r4, #1",
+            f"str r4, [sp, #{ENTRY}]"]  # fmt: skip
+
+
+def _sums(channels: int, wide: bool, label: int) -> list[str]:
+    """One block's sums, complete in SUMS."""
+    sums = SUMS[: 2 * channels]
+    lines = [f"ldr r1, [sp, #{COLUMNS}]", f"ldm.w r0!, {{{', '.join(sums[::2])}}}"]
+    lines += [f"mov {second}, {first}" for first, second in zip(sums[::2], sums[1::2], strict=True)]
+    lines += [f"ldr pc, [sp, #{ENTRY}]", ".p2align 2", f"{label}:", *_step(channels, wide) * TURN[channels, wide]]
+    return [*lines, f"ldr r2, [sp, #{END}]", "cmp r1, r2", f"bne.w {label}b"]
+
+
+def _finish(channels: int, shift: int, label: int) -> list[str]:
+    """The sums of a block to int8, in place, by the formula that the layer's flag says."""
+    sums = SUMS[: 2 * channels]
+    asr = f", asr #{shift}" if shift else ""
+    signed = [f"ldr r12, [sp, #{CENTER}]"]
+    for channel in range(channels):
+        signed += ["ldrd r2, r3, [r0], #8"]
+        for total in sums[2 * channel : 2 * channel + 2]:
+            signed += [f"and lr, r3, {total}, asr #31", f"sub {total}, {total}, lr"]
+            signed += [f"smmla {total}, {total}, r2, r12", f"ssat {total}, #8, {total}{asr}"]
+    multipliers = ("r2", "r3", "r12", "lr")[:channels]
+    plain = [f"ldm.w r0!, {{{', '.join(multipliers)}}}"]
+    for channel, multiplier in enumerate(multipliers):
+        for total in sums[2 * channel : 2 * channel + 2]:
+            plain += [f"smmul {total}, {total}, {multiplier}", f"ssat {total}, #8, {total}{asr}"]
+    return [f"ldr r2, [sp, #{SIGNED}]", "cmp r2, #0", f"beq.w {label}f", *signed, f"b.w {label + 1}f", f"{label}:",
+            *plain, f"{label + 1}:"]  # fmt: skip
+
+
+def _fours(shift: int, wide: bool) -> list[str]:
+    """All blocks of four channels, which end at LAST."""
+    first, second = SUMS[::2], SUMS[1::2]
+    return [
+        *_enter(4, wide, 2),
+        "1:",
+        *_sums(4, wide, 2),
+        *_finish(4, shift, 3),
+        f"ldrd r1, r2, [sp, #{Y}]",
+        *(f"strb {total}, [r1, #{i}]" for i, total in enumerate(first)),
+        "add r2, r2, r1",
+        *(f"strb {total}, [r2, #{i}]" for i, total in enumerate(second)),
+        "adds r1, #4",
+        f"str r1, [sp, #{Y}]",
+        f"ldr r2, [sp, #{LAST}]",
+        "cmp r1, r2",
+        "bne.w 1b",
+    ]
+
+
+def _twos(shift: int, wide: bool) -> list[str]:
+    """The channels that fill no four; r7 says how many they are."""
+    return [
+        f"ldr r1, [sp, #{COLUMNS}]",
+        f"ldr r2, [sp, #{END}]",
+        *_enter(2, wide, 6),
+        f"str r7, [sp, #{LAST}]",
+        "5:",
+        *_sums(2, wide, 6),
+        *_finish(2, shift, 7),
+        f"ldrd r1, r2, [sp, #{Y}]",
+        f"ldr r3, [sp, #{LAST}]",
+        "add r2, r2, r1",
+        "strb r4, [r1]",
+        "strb r5, [r2]",
+        "cmp r3, #1",
+        "beq.w 9f",
+        "strb r6, [r1, #1]",
+        "strb r7, [r2, #1]",
+        "adds r1, #2",
+        f"str r1, [sp, #{Y}]",
+        "subs r3, #2",
+        f"str r3, [sp, #{LAST}]",
+        "bne.w 5b",
+    ]
+
+
+def dot_columns(shift: int, wide: bool) -> Kernel:
+    """The kernel: dot_columns_12(stream, columns, end, y, next, out_c, center, is_signed)."""
+    name = f"dot_columns{'' if wide else '_w8'}_{shift}"
+    code = [
+        "push {r4-r11, lr}",
+        f"sub sp, #{FRAME}",
+        f"ldr r4, [sp, #{NEXT_ARGUMENT}]",
+        f"strd r3, r4, [sp, #{Y}]",
+        f"str r1, [sp, #{COLUMNS}]",
+        f"str r2, [sp, #{END}]",
+        f"ldr r7, [sp, #{OUT_C}]",
+        "bics r7, r7, #3",
+        "beq.w 10f",
+        "add r7, r3, r7",
+        f"str r7, [sp, #{LAST}]",
+        *_fours(shift, wide),
+        "10:",
+        f"ldr r7, [sp, #{OUT_C}]",
+        "ands r7, r7, #3",
+        "beq.w 9f",
+        *_twos(shift, wide),
+        "9:",
+        f"add sp, #{FRAME}",
+        "pop {r4-r11, pc}",
+    ]
+    kind = "halfwords" if wide else "bytes"
+    word = "(uint32_t)*w" if wide else "even_bytes((uint32_t)*w >> i % 2 * 8)"
+    prototype = f"""void {name}(
+    const int32_t *stream, const uint32_t *columns, const uint32_t *end, int8_t *y, int next, int out_c,
+    int32_t center, int is_signed)"""
+    return Kernel(
+        name,
+        f"""\
+/* Two columns of activations with all channels: the outputs of two pixels, ``next`` bytes apart. Weights are {kind}.
+ * A block of the stream is the first values of four sums (of two for the channels left over), their weights, and the
+ * constants of requantization. */
+#if defined(__ARM_FEATURE_DSP)
+{NAKED} {prototype}
+{{
+    __asm__ volatile(
+{assembly(code)});
+}}
+#else
+static {prototype}
+{{
+    int steps = (int)(end - columns) / 2, block, width = is_signed ? 2 : 1;
+    for (int channel = 0; channel < out_c; channel += block) {{
+        block = channel + 4 <= out_c ? 4 : 2;
+        const int32_t *constants = stream + block + steps * block{"" if wide else " / 2"};
+        for (int i = 0; i < block && channel + i < out_c; i++)
+            for (int column = 0; column < 2; column++) {{
+                uint32_t sum = (uint32_t)stream[i];
+                const int32_t *w = stream + block + {"i" if wide else "i / 2"};
+                for (int step = 0; step < steps; step++, w += block{"" if wide else " / 2"})
+                    sum += dot_pair({word}, columns[2 * step + column]);
+                y[channel + i + column * next] = high_product(
+                    sum, constants[width * i], is_signed ? constants[width * i + 1] : 0, center, {shift});
+            }}
+        stream = constants + width * block;
+    }}
+}}
+#endif
+""",
+        (DOT_PAIR, HIGH_PRODUCT) if wide else (DOT_PAIR, EVEN_BYTES, HIGH_PRODUCT),
+    )
