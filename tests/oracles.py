@@ -117,6 +117,7 @@ def check_compiled(
 ) -> None:
     """Assert that the C made for each graph gives the bytes of the numpy reference for each of its lists of inputs.
 
+    The lists of inputs of one graph are a sequence through which its states go on, from their initial values.
     All graphs are built by one run of the compiler. Undefined behaviour is an error where the compiler can find it.
     The arena is filled with rubbish before each run, and a run must leave its inputs as they are.
     """
@@ -124,9 +125,11 @@ def check_compiled(
     with tempfile.TemporaryDirectory() as folder, _no_undefined_behaviour(Path(folder)):
         library = ctypes.CDLL(_build(projects, Path(folder)))
         for project, (graph, runs) in zip(projects, cases, strict=True):
-            for inputs in runs:
+            if graph.states:
+                getattr(library, f"{project.name}_reset")()
+            for inputs, outputs in zip(runs, graph.run_sequence(runs), strict=True):
                 found = _run_compiled(library, project, inputs)
-                expect_same(found, graph.run(inputs), f"{_describe(graph)}: C and numpy", tolerance)
+                expect_same(found, outputs, f"{_describe(graph)}: C and numpy", tolerance)
 
 
 def expect_same(found: Sequence[Array], expected: Sequence[Array], what: str, tolerance: float = 0.0) -> None:

@@ -99,8 +99,14 @@ class Deployment:
         )
         self.machine: Machine = open_machine(self.firmware)
 
-    def run(self, inputs: Sequence[Array], *, count: bool = False) -> tuple[list[Array], Emulation]:
+    def run(
+        self, inputs: Sequence[Array], *, count: bool = False, forget: bool = True
+    ) -> tuple[list[Array], Emulation]:
         """One inference. Inputs and outputs are raw values in the tensors' own types.
+
+        Args:
+            count: count instructions, which is slower.
+            forget: begin with the initial states; otherwise with those that the run before left.
 
         Raises:
             ModelError: the inputs do not fit the model.
@@ -108,6 +114,11 @@ class Deployment:
         """
         values = self.graph.check_inputs(inputs)
         writes = {self._place(t): v.tobytes() for t, v in zip(self.graph.inputs, values, strict=True)}
+        if forget:
+            plan = self.project.plan
+            for state in plan.graph.states:
+                assert state.initial is not None
+                writes[f"{self.project.name}_state+{plan.states[id(state)]}"] = state.initial.tobytes()
         reads = {self._place(t): t.nbytes for t in self.graph.outputs}
         emulation = self.machine.run(writes, reads, count=count)
         return [

@@ -63,13 +63,18 @@ class Quantization:
 
 @dataclass(eq=False)
 class Tensor:
-    """A value that flows between nodes, or a constant when ``data`` is there (``data.shape == shape``)."""
+    """A value that flows between nodes, a constant when ``data`` is there (``data.shape == shape``), or a state.
+
+    A state keeps its value from one run to the next and has no producer: nodes that take it as an input change it.
+    ``initial`` is its value before the first run.
+    """
 
     name: str
     shape: Shape
     dtype: np.dtype[Any]
     quantization: Quantization | None = None
     data: Array | None = None
+    initial: Array | None = None
 
     def __post_init__(self) -> None:
         self.dtype = np.dtype(self.dtype)
@@ -85,6 +90,10 @@ class Tensor:
     @property
     def is_constant(self) -> bool:
         return self.data is not None
+
+    @property
+    def is_state(self) -> bool:
+        return self.initial is not None
 
     @property
     def q(self) -> Quantization:
@@ -133,7 +142,12 @@ class Node:
     @property
     def activations(self) -> list[Tensor]:
         """The inputs that are computed at run time."""
-        return [tensor for tensor in self.present if not tensor.is_constant]
+        return [tensor for tensor in self.present if not tensor.is_constant and not tensor.is_state]
+
+    @property
+    def states(self) -> list[Tensor]:
+        """The inputs that are states, which the node may change."""
+        return [tensor for tensor in self.present if tensor.is_state]
 
 
 @dataclass(eq=False)
@@ -155,6 +169,11 @@ class Graph:
     def constants(self) -> list[Tensor]:
         return [tensor for tensor in self.tensors if tensor.is_constant]
 
+    @property
+    def states(self) -> list[Tensor]:
+        """Every state once, in the order of the nodes."""
+        return unique(tensor for node in self.nodes for tensor in node.states)
+
     def producer(self, tensor: Tensor) -> Node | None:
         return next((node for node in self.nodes if any(t is tensor for t in node.outputs)), None)
 
@@ -166,15 +185,31 @@ class Graph:
         return sum(node.op.macs(node) for node in self.nodes)
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """Run on the numpy reference. Inputs and outputs are raw values in the tensors' own types.
+        """Run once on the numpy reference, from the initial states. Values are raw ones in the tensors' own types.
 
         Raises:
             ModelError: the number, a shape or a type of the inputs is not what the graph takes.
         """
-        values = {id(t): v for t, v in zip(self.inputs, self.check_inputs(inputs), strict=True)}
-        for _, results in self.steps(values):
-            values.update(results)
-        return [self._value(values, tensor) for tensor in self.outputs]
+        return self.run_sequence([inputs])[0]
+
+    def run_sequence(self, sequence: Iterable[Sequence[Array]]) -> list[list[Array]]:
+        """Run on each inputs in turn; states begin at their initial values and go on from run to run.
+
+        Raises: as `run`.
+        """
+        states = self.initial_states()
+        outputs = []
+        for inputs in sequence:
+            values = dict(states)
+            values.update((id(t), v) for t, v in zip(self.inputs, self.check_inputs(inputs), strict=True))
+            for _, results in self.steps(values):
+                values.update(results)
+            outputs.append([self._value(values, tensor) for tensor in self.outputs])
+        return outputs
+
+    def initial_states(self) -> dict[int, Array]:
+        """An array for each state, by id of the tensor, which runs change in place."""
+        return {id(t): np.array(t.initial) for t in self.states}
 
     def steps(self, values: dict[int, Array]) -> Iterator[tuple[Node, dict[int, Array]]]:
         """Run node by node: yields each node and its outputs by id of tensor, to be put into ``values``."""

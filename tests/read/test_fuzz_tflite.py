@@ -181,7 +181,7 @@ def test_long_name_is_not_repeated_without_end() -> None:
     output = Tensor("y", (1, 20_000), FLOAT)
     graph = one_op(Concatenation(1), [unknown] * 20_000, [output])
     graph.inputs = [Tensor("x", (1,), FLOAT)]
-    with limits(), pytest.raises(ModelError, match="before it is computed"):
+    with limits(), pytest.raises(ModelError, match="a variable, which it cannot"):
         read_tflite(tflite_bytes(graph))
 
 

@@ -30,7 +30,9 @@ def lower(plan: Plan, chosen: Mapping[int, Implementation], own: Mapping[str, Ke
 
 
 def pointer(plan: Plan, tensor: Tensor) -> str:
-    """Typed C pointer to a tensor's place in the arena."""
+    """Typed C pointer to a tensor's place in the arena, or to a state's among the states."""
+    if tensor.is_state:
+        return f"STATE_{ACCESS[tensor.dtype.name]}({plan.states[id(tensor)]})"
     return f"{ACCESS[tensor.dtype.name]}({plan.offsets[id(tensor)]})"
 
 

@@ -6,6 +6,7 @@ order of execution), so that it can be read from top to bottom.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
@@ -25,6 +26,7 @@ FLASH_MACROS = """\
 #define FLASH_I16(p) ((int16_t)pgm_read_word(p))
 #define FLASH_I32(p) ((int32_t)pgm_read_dword(p))
 #define FLASH_F32(p) pgm_read_float(p)
+#define FLASH_COPY memcpy_P
 #else
 #define FLASH
 #define FLASH_I8(p) (*(p))
@@ -32,6 +34,7 @@ FLASH_MACROS = """\
 #define FLASH_I16(p) (*(p))
 #define FLASH_I32(p) (*(p))
 #define FLASH_F32(p) (*(p))
+#define FLASH_COPY memcpy
 #endif
 """
 
@@ -96,6 +99,7 @@ def header(plan: Plan, name: str, intro: str) -> str:
             "",
             *lines,
             "",
+            *_state_declarations(plan, name),
             block_comment(usage),
             f"{prototype(plan, name)};",
             "",
@@ -124,28 +128,72 @@ def source(plan: Plan, name: str, layers: Sequence[LayerCode], own: Mapping[str,
         FLASH_MACROS,
         section("weights and other constants"),
         *(array_definition(constant) for constant in (*constants, *fixed.values())),
+        *(array_definition(constant) for constant in _initial_values(plan, name).values()),
         section("working memory"),
         f"{name}_arena_t {name}_arena;\n",
+        f"{name}_state_t {name}_state;\n" if plan.state_bytes else "",
         _access_macros(name, plan, layers),
         section("kernels"),
         *(kernel.source for kernel in kernels_in_order(calls, own)),
         section("the network"),
+        _reset_function(plan, name),
         _run_function(plan, name, layers, fixed),
     ]
     return "\n".join(part for part in parts if part)
 
 
+def _state_declarations(plan: Plan, name: str) -> list[str]:
+    """model.h's part on the states; nothing for a model without any."""
+    if not plan.state_bytes:
+        return []
+    names = "\n".join(f"{plan.states[id(t)]}: {t.name}, {dims(t.shape)} {t.dtype}" for t in plan.graph.states)
+    return [
+        f"#define {name.upper()}_STATE_SIZE {plan.state_bytes}",
+        "",
+        block_comment(f"What the model remembers from run to run, each state at its offset:\n{names}"),
+        f"typedef union {{ uint8_t bytes[{name.upper()}_STATE_SIZE]; int64_t aligned; }} {name}_state_t;",
+        f"extern {name}_state_t {name}_state;",
+        "",
+        "/* Forget: every state gets its initial value. Call it before the first run and between sequences. */",
+        f"void {name}_reset(void);",
+        "",
+    ]
+
+
+def _initial_values(plan: Plan, name: str) -> dict[int, Constant]:
+    """Arrays for the states, by id, whose initial bytes are not all the same."""
+    return {
+        id(t): Constant(f"{name}_initial_{i}", t.initial, f"first value of {t.name}")
+        for i, t in enumerate(plan.graph.states)
+        if t.initial is not None and len(set(t.initial.tobytes())) > 1
+    }
+
+
+def _reset_function(plan: Plan, name: str) -> str:
+    if not plan.state_bytes:
+        return ""
+    arrays, lines = _initial_values(plan, name), []
+    for state in plan.graph.states:
+        target = pointer(plan, state)
+        if id(state) in arrays:
+            lines.append(f"    FLASH_COPY({target}, {arrays[id(state)].name}, {state.nbytes});")
+        elif state.initial is not None and state.nbytes:
+            lines.append(f"    memset({target}, {state.initial.tobytes()[0]}, {state.nbytes});")
+    return f"void {name}_reset(void)\n{{\n" + "\n".join(lines) + "\n}\n"
+
+
 def _access_macros(name: str, plan: Plan, layers: Sequence[LayerCode]) -> str:
     """The typed views of the arena that the run function uses."""
     text = " ".join(argument for layer in layers for call in layer.calls for argument in call.arguments)
-    text += " ".join(pointer(plan, t) for t in (*plan.graph.inputs, *plan.graph.outputs))
+    text += " ".join(pointer(plan, t) for t in (*plan.graph.inputs, *plan.graph.outputs, *plan.graph.states))
     kinds = {
         "I8": "int8_t", "U8": "uint8_t", "I16": "int16_t", "I32": "int32_t", "I64": "int64_t", "F32": "float",
     }  # fmt: skip
     return "".join(
-        f"#define {macro}(offset) (({kind} *)(void *)({name}_arena.bytes + (offset)))\n"
+        f"#define {prefix}{macro}(offset) (({kind} *)(void *)({name}_{block}.bytes + (offset)))\n"
+        for prefix, block in (("", "arena"), ("STATE_", "state"))
         for macro, kind in kinds.items()
-        if f"{macro}(" in text
+        if re.search(rf"\b{prefix}{macro}\(", text)
     )
 
 

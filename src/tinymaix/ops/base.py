@@ -47,6 +47,9 @@ class Operator:
     is_view: ClassVar[bool] = False
     """The output is the first input's bytes under another shape; it costs nothing at run time."""
 
+    takes_states: ClassVar[bool] = False
+    """Some of its inputs may be states."""
+
     tflite: ClassVar[tuple[int, int]]
     """(BuiltinOperator code, BuiltinOptions union type; 0 where the operator has no options)."""
 
@@ -113,7 +116,10 @@ class Operator:
         return 0
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
-        """The meaning of the operator: the outputs' raw values, bit for bit as TFLM's reference kernel has them."""
+        """The meaning of the operator: the outputs' raw values, bit for bit as TFLM's reference kernel has them.
+
+        The array of an input that is a state is changed in place.
+        """
         raise NotImplementedError(f"{self.kind} has no reference")
 
     def overwrites(self, node: Node) -> list[int]:

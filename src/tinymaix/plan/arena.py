@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tinymaix.graph import Graph, Node
-from tinymaix.plan.liveness import Buffer, Rules, buffers_of, live_bytes
+from tinymaix.plan.liveness import Buffer, Rules, align, buffers_of, live_bytes
 from tinymaix.plan.order import better_order
 from tinymaix.plan.place import place
 
@@ -31,6 +32,8 @@ class Plan:
     scratch_bytes: Mapping[int, int]  # id(node) -> bytes of its scratch, where it needs any
     lifetimes: Mapping[int, tuple[int, int]]  # id(tensor) -> (first, last) step of its bytes; -1: filled by the caller
     live: Sequence[int]  # bytes alive at each step of `order`
+    states: Mapping[int, int]  # id(state) -> offset in the block of all states, which is apart from the arena
+    state_bytes: int
 
 
 def plan(
@@ -68,6 +71,7 @@ def _plan(graph: Graph, order: Sequence[Node], rules: Rules) -> Plan:
     bound = max(live.values(), default=0)
     offsets = place(buffers, bound)
     placed = list(zip(buffers, offsets, strict=True))
+    starts = [0, *accumulate(align(state.nbytes, rules.alignment) for state in graph.states)]
     return Plan(
         graph=graph,
         order=list(order),
@@ -80,6 +84,8 @@ def _plan(graph: Graph, order: Sequence[Node], rules: Rules) -> Plan:
         scratch_bytes={id(b.node): b.size for b in buffers if b.node is not None},
         lifetimes=_lifetimes(buffers),
         live=[live.get(step, 0) for step in range(len(order))],
+        states=dict(zip(map(id, graph.states), starts, strict=False)),
+        state_bytes=starts[-1],
     )
 
 

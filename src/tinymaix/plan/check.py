@@ -47,7 +47,7 @@ def _step(memory: _Memory, node: Node) -> None:
             written.append(memory.range(tensor))
         may = set(node.op.overwrites(node)) if index == 0 else set()
         for i, source in enumerate(node.inputs):
-            if source is None or source.is_constant or view:
+            if source is None or source.is_constant or source.is_state or view:
                 continue
             distance = memory.offset(source) - memory.offset(tensor)
             replaced = i in may and distance == 0

@@ -138,7 +138,7 @@ def savings(node: Node, values: dict[int, Value], rules: Rules) -> list[Saving]:
     if node.op.is_view or not node.outputs:
         return []
     output = values[id(node.output)]
-    readings = [(i, values[id(t)]) for i, t in enumerate(node.inputs) if t is not None and not t.is_constant]
+    readings = [(i, values[id(t)]) for i, t in enumerate(node.inputs) if t is not None and id(t) in values]
     found = {}
     indices = set(node.op.overwrites(node)) if rules.in_place else set()
     lead = rules.lead(node) if rules.lead else None

@@ -37,7 +37,12 @@ _Path = tuple[int, "_Path"] | None  # the last node, and the path before it
 
 
 def better_order(graph: Graph, rules: Rules) -> list[Node] | None:
-    """An order with a lower peak than the graph's own, or None where none was found."""
+    """An order with a lower peak than the graph's own, or None where none was found.
+
+    A graph with states keeps its order, since the order of their changes is part of its meaning.
+    """
+    if graph.states:
+        return None
     values = values_of(graph, rules.alignment)
     steps = _steps(graph, values, rules)
     first = _unique([values[id(t)] for t in (*graph.inputs, *(t for t in graph.outputs if t.is_constant))])

@@ -6,25 +6,24 @@ here, and shapes are inferred from the inputs rather than believed. All problems
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from tinymaix.graph import Array, Graph, ModelError, Node, Quantization, Shape, Tensor, unique
+from tinymaix.graph import Array, Graph, ModelError, Node, Tensor, unique
 from tinymaix.ops import OPERATORS, TFLITE_OPERATORS, Operator
 from tinymaix.ops.pooling import Pool2D
 from tinymaix.read import flatbuffer
 from tinymaix.read import tflite_schema as schema
 from tinymaix.read.flatbuffer import Table
+from tinymaix.read.tflite_legacy import modernize
 from tinymaix.read.tflite_names import builtin_name
+from tinymaix.read.tflite_states import Key, Variables
+from tinymaix.read.tflite_tensors import MAX_TENSOR_BYTES, TensorReader
 
-MAX_TENSOR_BYTES = 2**30
 MAX_FOLDED_BYTES = 2**24
 MAX_FOLDED_MACS = 2**24
 """What folding constants may add up to in one file: a small file can describe a lot of work."""
-MAX_RANK = 8
-MAX_NAME = 1000
 MAX_PROBLEMS = 100
 
 
@@ -47,7 +46,7 @@ def read_tflite(data: bytes, name: str = "model") -> Graph:
     subgraphs = model.tables(schema.Model.SUBGRAPHS, "subgraph")
     if not subgraphs:
         raise ModelError("the .tflite holds no subgraph")
-    return _Reader(model, subgraphs[0], name).graph()
+    return _Reader(model, subgraphs, 0, name).graph()
 
 
 class _NoOptions:
@@ -71,25 +70,50 @@ class _NoOptions:
 class _Reader:
     """One subgraph while it is read. ``problems`` collects sentences; `graph` raises them together."""
 
-    def __init__(self, model: Table, subgraph: Table, name: str) -> None:
-        self.name = name
-        self.subgraph = subgraph
+    def __init__(self, model: Table, subgraphs: list[Table], index: int, name: str) -> None:
+        self.model, self.subgraphs, self.index, self.name = model, subgraphs, index, name
+        self.subgraph = subgraphs[index]
         self.problems: list[str] = []
         self.missing: set[str] = set()
-        self.buffers = model.tables(schema.Model.BUFFERS, "buffer")
+        self.labels: dict[int, str] = {}  # what to call a node in problems, by its id
         self.codes = [_operator_code(code) for code in model.tables(schema.Model.OPERATOR_CODES, "operator code")]
-        self.data = model.buffer.data
+        reader = TensorReader(model.tables(schema.Model.BUFFERS, "buffer"), model.buffer.data, self.problems)
         self.tensors = [
-            self._tensor(i, table) for i, table in enumerate(subgraph.tables(schema.SubGraph.TENSORS, "tensor"))
+            reader.tensor(i, table) for i, table in enumerate(self.subgraph.tables(schema.SubGraph.TENSORS, "tensor"))
         ]
-        self.known = {id(tensor) for tensor in self.tensors if tensor.is_constant}
+        self.variables = Variables(reader)
+        self.first_values: dict[int, dict[Key, Array]] = {}  # by subgraph that runs once
+        self.known = {id(tensor) for tensor in self.tensors if tensor.is_constant or tensor.is_state}
         self.bytes_left, self.macs_left = MAX_FOLDED_BYTES, MAX_FOLDED_MACS
 
     def graph(self) -> Graph:
         inputs = self._pick(self.subgraph.ints(schema.SubGraph.INPUTS), "the inputs of the model")
         self.known |= {id(tensor) for tensor in inputs}
-        if any(tensor.is_constant for tensor in inputs) or len({id(t) for t in inputs}) < len(inputs):
-            self.problems.append("an input of the model is a constant or is named twice")
+        if any(tensor.is_constant or tensor.is_state for tensor in inputs) or len({id(t) for t in inputs}) < len(
+            inputs
+        ):
+            self.problems.append("an input of the model is a constant or a variable, or is named twice")
+        nodes = self._nodes()
+        for first in self.first_values.values():
+            self.problems += self.variables.set_initial(first)
+        outputs = self._pick(self.subgraph.ints(schema.SubGraph.OUTPUTS), "the outputs of the model")
+        self.problems += [
+            f"output '{tensor.name}' of the model is never computed"
+            for tensor in outputs
+            if id(tensor) not in self.known or tensor.is_state or self.variables.is_handle(tensor)
+        ]
+        graph = Graph(nodes, inputs, outputs, self.name)
+        modernize(graph)
+        self._check(nodes)
+        if not inputs or not outputs:
+            self.problems.append("the model needs at least one input and one output")
+        if self.missing:
+            self.problems.append(f"supported operators are: {', '.join(sorted(OPERATORS))}")
+        if self.problems:
+            raise ModelError(list(dict.fromkeys(self.problems)))
+        return graph
+
+    def _nodes(self) -> list[Node]:
         nodes = []
         for i, table in enumerate(self.subgraph.tables(schema.SubGraph.OPERATORS, "operator")):
             node = self._node(i, table)
@@ -97,108 +121,20 @@ class _Reader:
                 nodes.append(node)
             if len(self.problems) >= MAX_PROBLEMS:
                 break
-        outputs = self._pick(self.subgraph.ints(schema.SubGraph.OUTPUTS), "the outputs of the model")
-        self.problems += [
-            f"output '{tensor.name}' of the model is never computed"
-            for tensor in outputs
-            if id(tensor) not in self.known
-        ]
-        if not inputs or not outputs:
-            self.problems.append("the model needs at least one input and one output")
-        if self.missing:
-            self.problems.append(f"supported operators are: {', '.join(sorted(OPERATORS))}")
-        if self.problems:
-            raise ModelError(list(dict.fromkeys(self.problems)))
-        return Graph(nodes, inputs, outputs, self.name)
+        return nodes
 
-    def _tensor(self, index: int, table: Table) -> Tensor:
-        name = table.text(schema.Tensor.NAME)[:MAX_NAME] or f"tensor {index}"
-        code = table.i8(schema.Tensor.TYPE)
-        dtype = np.dtype(schema.TENSOR_TYPES.get(code, "int8"))
-        tensor = Tensor(name, self._shape(name, table), dtype)
-        if code not in schema.TENSOR_TYPES:
-            kind = schema.FOREIGN_TENSOR_TYPES.get(code, f"type code {code}")
-            self.problems.append(f"tensor '{name}' is {kind}, which is not supported")
-        elif tensor.nbytes > MAX_TENSOR_BYTES:
-            self.problems.append(f"tensor '{name}' of shape {list(tensor.shape)} is larger than any chip's memory")
-        else:
-            tensor.data = self._constant(tensor, table)
-        if table.table(schema.Tensor.SPARSITY, "sparsity") is not None:
-            self.problems.append(f"tensor '{name}' is stored sparsely; convert the model without sparsity")
-        tensor.quantization = self._quantization(tensor, table)
-        return tensor
-
-    def _shape(self, name: str, table: Table) -> Shape:
-        """The shape; a size that the file leaves open (-1, as converters write for the batch) is read as 1."""
-        shape = table.ints(schema.Tensor.SHAPE)
-        if len(shape) > MAX_RANK:
-            self.problems.append(f"tensor '{name}' has {len(shape)} dimensions; at most {MAX_RANK} are supported")
-            return ()
-        if math.prod(max(size, 1) for size in shape) > MAX_TENSOR_BYTES:
-            self.problems.append(f"tensor '{name}' of shape {shape} is larger than any chip's memory")
-            return ()
-        return tuple(1 if size < 0 else size for size in shape)
-
-    def _constant(self, tensor: Tensor, table: Table) -> Array | None:
-        index = table.u32(schema.Tensor.BUFFER)
-        if index >= len(self.buffers):
-            self.problems.append(f"tensor '{tensor.name}' uses buffer {index}, but there are {len(self.buffers)}")
-            return None
-        raw = self._bytes(self.buffers[index])
-        if raw is None or not len(raw):
-            empty = tensor.elements == 0 and index > 0
-            return np.zeros(tensor.shape, tensor.dtype) if empty else None
-        if len(raw) != tensor.nbytes:
-            self.problems.append(
-                f"tensor '{tensor.name}' of shape {list(tensor.shape)} needs {tensor.nbytes} bytes of data, "
-                f"but its buffer {index} has {len(raw)}"
-            )
-            return None
-        table.buffer.charge(tensor.nbytes)
-        stored = np.frombuffer(raw, tensor.dtype.newbyteorder("<"))
-        return stored.astype(tensor.dtype).reshape(tensor.shape)
-
-    def _bytes(self, buffer: Table) -> memoryview | None:
-        """The data of a buffer: inside the FlatBuffer, or behind it in files above 2 GB."""
-        offset, size = buffer.u64(schema.Buffer.OFFSET), buffer.u64(schema.Buffer.SIZE)
-        if offset > 1:
-            if offset + size > len(self.data):
-                raise ModelError(f"damaged file: {buffer.what} lies outside the file")
-            return memoryview(self.data)[offset : offset + size]
-        values = buffer.vector(schema.Buffer.DATA, "u1")
-        return None if values is None else values.data
-
-    def _quantization(self, tensor: Tensor, table: Table) -> Quantization | None:
-        parameters = table.table(schema.Tensor.QUANTIZATION, f"the quantization of tensor '{tensor.name}'")
-        if parameters is None:
-            return None
-        scale = parameters.vector(schema.QuantizationParameters.SCALE, "f4")
-        if scale is None or not scale.size:
-            return None
-        points = parameters.vector(schema.QuantizationParameters.ZERO_POINT, "i8")
-        zero_point = np.zeros(1, np.int64) if points is None or not points.size else points.astype(np.int64)
-        parameters.buffer.charge(scale.nbytes * 4)
-        if zero_point.size not in (1, scale.size) or not np.isfinite(scale).all() or (scale < 0).any():
-            self.problems.append(f"tensor '{tensor.name}' has a damaged quantization; convert the model again")
-            return None
-        if tensor.dtype.kind in "iu" and tensor.dtype.itemsize < 4:
-            limits = np.iinfo(tensor.dtype)
-            if (zero_point < limits.min).any() or (zero_point > limits.max).any():
-                self.problems.append(f"tensor '{tensor.name}' has a zero point outside the range of {tensor.dtype}")
-                return None
-        if not scale.all() and not tensor.is_constant:
-            return None
-        rank = len(tensor.shape)
-        axis = parameters.i32(schema.QuantizationParameters.QUANTIZED_DIMENSION)
-        if scale.size == 1 or rank == 1:  # old converters gave a bias the axis of its weights
-            axis = 0
-        elif not 0 <= axis < rank or tensor.shape[axis] != scale.size:
-            self.problems.append(
-                f"tensor '{tensor.name}' of shape {list(tensor.shape)} has {scale.size} scales along axis {axis}; "
-                "it must have one, or one for each index along an axis"
-            )
-            return None
-        return Quantization.of(scale.astype(np.float32), zero_point, axis)
+    def _check(self, nodes: Sequence[Node]) -> None:
+        """Collect what keeps nodes from being computed."""
+        for node in nodes:
+            label = self.labels.get(id(node), f"{node.op.kind} '{node.name}'")
+            if node.states and not node.op.takes_states:
+                self.problems.append(f"{label}: it reads '{node.states[0].name}', a variable, which it cannot")
+            try:
+                self.problems += [f"{label}: {problem}" for problem in node.op.problems(node)]
+            except ModelError as error:
+                self.problems += [f"{label}: {problem}" for problem in error.problems]
+            except (ArithmeticError, LookupError, ValueError, TypeError) as error:
+                self.problems.append(f"{label}: its attributes make no sense ({error})")
 
     def _pick(self, indices: Sequence[int], what: str) -> list[Tensor]:
         wrong = [index for index in indices if not 0 <= index < len(self.tensors)]
@@ -208,7 +144,7 @@ class _Reader:
 
     def _node(self, index: int, table: Table) -> Node | None:
         """One operator, or None where it is folded into constants or has problems."""
-        kind, operator = self._operator(index, table)
+        code, kind, operator = self._operator(index, table)
         indices = table.ints(schema.Operator.INPUTS)
         what = f"operator {index} {kind}"
         present = iter(self._pick([i for i in indices if i != -1], f"the inputs of {what}"))
@@ -220,32 +156,55 @@ class _Reader:
             for t in unique(t for t in inputs if t is not None)
             if id(t) not in self.known
         ]
+        silent = code in (schema.CALL_ONCE, schema.ASSIGN_VARIABLE)
         if (
-            not outputs
+            (not outputs and not silent)
             or any(id(tensor) in self.known for tensor in outputs)
             or len(set(map(id, outputs))) < len(outputs)
         ):
             self.problems.append(f"{label} must write tensors that nothing else defines")
             return None
         self.known |= {id(tensor) for tensor in outputs}
-        if operator is None:
-            return None
+        node: Node | None = None
         try:
-            return self._apply(operator, table, inputs, outputs)
+            if code == schema.CALL_ONCE:
+                self._call_once(table)
+            elif code in (schema.VAR_HANDLE, schema.READ_VARIABLE, schema.ASSIGN_VARIABLE):
+                node = self.variables.node(code, table, inputs, outputs)
+            elif operator is not None:
+                if any(t is not None and self.variables.is_handle(t) for t in inputs):
+                    raise ModelError("it takes a handle of a variable, which is not supported")
+                node = self._apply(operator, table, inputs, outputs)
+            if node is not None:
+                self.labels[id(node)] = label
+            return node
         except ModelError as error:
             self.problems += [f"{label}: {problem}" for problem in error.problems]
         except (ArithmeticError, LookupError, ValueError, TypeError) as error:
             self.problems.append(f"{label}: its attributes make no sense ({error})")
         return None
 
-    def _operator(self, index: int, table: Table) -> tuple[str, type[Operator] | None]:
+    def _call_once(self, table: Table) -> None:
+        """First values of variables, from a subgraph that assigns constants to them."""
+        options = table.table(schema.Operator.BUILTIN_OPTIONS, f"the options of {table.what}") or _NoOptions()
+        index = options.i32(schema.CallOnceOptions.INIT_SUBGRAPH_INDEX)
+        if not 0 < index < len(self.subgraphs) or self.index != 0:
+            raise ModelError(f"it runs subgraph {index} of {len(self.subgraphs)} from subgraph {self.index}")
+        if index not in self.first_values:
+            inner = _Reader(self.model, self.subgraphs, index, self.name)
+            nodes = inner._nodes()
+            if inner.problems:
+                raise ModelError(inner.problems)
+            self.first_values[index] = inner.variables.assigned(nodes)
+
+    def _operator(self, index: int, table: Table) -> tuple[int, str, type[Operator] | None]:
         code_index = table.u32(schema.Operator.OPCODE_INDEX)
         if code_index >= len(self.codes):
             self.problems.append(f"operator {index} has code index {code_index}, but there are {len(self.codes)} codes")
-            return "?", None
+            return -1, "?", None
         code, kind = self.codes[code_index]
         operator = TFLITE_OPERATORS.get(code)
-        if operator is None:
+        if operator is None and code not in schema.VARIABLE_OPERATORS:
             self.missing.add(kind)
             names = self._pick(table.ints(schema.Operator.OUTPUTS), "outputs")
             tensor = f" (output '{names[0].name}')" if names else ""
@@ -253,7 +212,7 @@ class _Reader:
                 f"operator {index} {kind}{tensor} is not supported; build the model without it, "
                 "or define it in Python as a tinymaix.ops.Operator"
             )
-        return kind, operator
+        return code, kind, operator
 
     def _apply(
         self, operator: type[Operator], table: Table, inputs: list[Tensor | None], outputs: list[Tensor]
@@ -274,9 +233,6 @@ class _Reader:
             for tensor, value in zip(outputs, values, strict=True):
                 tensor.data = value
             return None
-        problems = op.problems(node)
-        if problems:
-            raise ModelError(problems)
         return node
 
     def _affordable(self, node: Node) -> bool:
@@ -291,7 +247,7 @@ class _Reader:
 
 def _is_known(node: Node) -> bool:
     """Whether the outputs follow from the file alone: all inputs are constants, or only their shape matters."""
-    return node.op.kind == "SHAPE" or not node.activations
+    return node.op.kind == "SHAPE" or not (node.activations or node.states)
 
 
 def _value(tensor: Tensor) -> Array:

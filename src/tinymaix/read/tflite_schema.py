@@ -15,6 +15,13 @@ LAST_DEPRECATED_CODE = 127
 """A builtin code above this stands in ``OperatorCode.BUILTIN_CODE`` only; the older field then holds this value."""
 
 
+CALL_ONCE, VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE = 129, 142, 143, 144
+VARIABLE_OPERATORS = (CALL_ONCE, VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE)
+"""BuiltinOperator codes of variables: they are states in a Graph, see `tinymaix.read.tflite_states`."""
+RESOURCE = 13
+"""TensorType code of a handle of a variable."""
+
+
 class Model(IntEnum):
     VERSION = 0  # uint32
     OPERATOR_CODES = 1  # [OperatorCode]
@@ -51,6 +58,15 @@ class Operator(IntEnum):
     BUILTIN_OPTIONS = 4  # table
     CUSTOM_OPTIONS = 5  # [uint8]
     INTERMEDIATES = 8  # [int32], indices of tensors
+
+
+class CallOnceOptions(IntEnum):
+    INIT_SUBGRAPH_INDEX = 0  # int32
+
+
+class VarHandleOptions(IntEnum):
+    CONTAINER = 0  # string
+    SHARED_NAME = 1  # string
 
 
 class OperatorCode(IntEnum):

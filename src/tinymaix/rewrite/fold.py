@@ -34,7 +34,7 @@ def fold_constants(graph: Graph) -> Graph:
 
 def folded(node: Node, limit: int = LIMIT) -> list[Array] | None:
     """The outputs of a node that does not depend on the graph's inputs, or None where it does or must not be folded."""
-    constant = bool(node.present) and not node.activations
+    constant = bool(node.present) and not node.activations and not node.states
     if not constant and node.op.kind != "SHAPE":
         return None
     if sum(t.nbytes for t in node.outputs) > limit or node.op.macs(node) > LIMIT:
@@ -61,11 +61,11 @@ def with_inputs(node: Node, replacements: dict[int, Tensor]) -> Node:
 
 
 def drop_dead(graph: Graph) -> Graph:
-    """The graph without the nodes whose outputs nothing reads."""
+    """The graph without the nodes whose outputs nothing reads and that change no state."""
     needed = {id(t) for t in graph.outputs}
     nodes = []
     for node in reversed(graph.nodes):
-        if any(id(t) in needed for t in node.outputs):
+        if node.states or any(id(t) in needed for t in node.outputs):
             nodes.append(node)
             needed.update(id(t) for t in unique(node.present))
     return replace(graph, nodes=nodes[::-1], notes=list(graph.notes))

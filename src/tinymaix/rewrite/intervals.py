@@ -74,6 +74,8 @@ def intervals(graph: Graph) -> dict[int, Interval]:
     """The interval of every int8 tensor with elements, by its id: full for inputs of the graph, exact for constants."""
     known = {id(t): _at_rest(t) for t in graph.tensors if t.dtype == INT8 and t.elements}
     for node in graph.nodes:
+        if node.states:
+            continue
         if all(id(t) in known for t in (*node.activations, *node.outputs)) and not node.op.problems(node):
             inputs = [None if t is None else known.get(id(t)) for t in node.inputs]
             known.update((id(t), found) for t, found in zip(node.outputs, _outputs(node, inputs), strict=False))
