@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from tinymaix.graph import Graph
+from tinymaix.rewrite.activation import fuse_activation
+from tinymaix.rewrite.batch_norm import fold_batch_norm
 from tinymaix.rewrite.fold import drop_dead, fold_constants
 from tinymaix.rewrite.fuse_pad import fuse_pad
 from tinymaix.rewrite.identity import drop_identities
+from tinymaix.rewrite.views import sink_views
 
-__all__ = ["drop_dead", "drop_identities", "fold_constants", "fuse_pad", "simplify"]
+__all__ = [
+    "drop_dead",
+    "drop_identities",
+    "fold_batch_norm",
+    "fold_constants",
+    "fuse_activation",
+    "fuse_pad",
+    "simplify",
+    "sink_views",
+]
 
 
 def simplify(graph: Graph) -> Graph:
-    """All rewrites that keep every output bit for bit: constants folded, padding fused, no dead nodes or identities."""
-    return drop_identities(fuse_pad(fold_constants(graph)))
+    """All rewrites: fewer nodes, the same network. Every output of an integer model stays as it is bit for bit.
+
+    Constants are folded, dead nodes and identities dropped, padding fused; in float models batch norm is folded into
+    the weights, which changes the rounding, and activations are fused.
+    """
+    graph = sink_views(fold_constants(graph))
+    graph = fuse_activation(fold_batch_norm(graph))
+    return drop_identities(fuse_pad(graph))
