@@ -46,8 +46,10 @@ def check(layers: Sequence[Node], core: str, optimize: str, served: int) -> None
     core "twins": the C for the M4, compiled for this computer, so that the portable twins run.
     """
     for i, node in enumerate(layers):
-        node.input(0).name, node.output.name = f"x{i}", f"y{i}"
-    graph = Graph(list(layers), [node.input(0) for node in layers], [node.output for node in layers], "layers")
+        for k, tensor in enumerate((*node.activations, node.output)):
+            tensor.name = f"x{i}_{k}"
+    activations = [tensor for node in layers for tensor in node.activations]
+    graph = Graph(list(layers), activations, [node.output for node in layers], "layers")
     chip = find_chip("cortex-m4" if core == "twins" else core)
     project = compile_graph(graph, chip.core, optimize=optimize)
     assert sum(bool(layer.reason) for layer in project.layers) >= served
@@ -64,4 +66,4 @@ def check(layers: Sequence[Node], core: str, optimize: str, served: int) -> None
             writes = {places[id(t)]: x.tobytes() for t, x in zip(graph.inputs, inputs, strict=True)}
             memory = machine.run(writes, {places[id(t)]: t.nbytes for t in graph.outputs}, count=False).memory
             for node, expected in zip(layers, graph.run(inputs), strict=True):
-                assert memory[places[id(node.output)]] == expected.tobytes(), (node.op, node.input(0), node.input(1))
+                assert memory[places[id(node.output)]] == expected.tobytes(), (node.op, node.present)

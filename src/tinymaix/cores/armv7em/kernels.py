@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tinymaix.cores.armv7em.conv import choose_conv_2d
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
+from tinymaix.cores.armv7em.elementwise import LOOKUP_QUADS, choose_sum, choose_with_constant
 from tinymaix.cores.armv7em.fully_connected import choose_fully_connected
 from tinymaix.cores.core import Core
 from tinymaix.graph import Node
-from tinymaix.ops.emit import Implementation
+from tinymaix.ops.emit import Implementation, Kernel
 
 CHOOSERS: Mapping[str, Callable[[Node, Core, str], Sequence[Implementation]]] = {
     "CONV_2D": choose_conv_2d,
     "DEPTHWISE_CONV_2D": choose_depthwise_conv_2d,
     "FULLY_CONNECTED": choose_fully_connected,
+    "ADD": choose_sum,
+    "SUB": choose_sum,
+    **dict.fromkeys(("MUL", "MAXIMUM", "MINIMUM"), choose_with_constant),
 }
+
+KERNELS: Mapping[str, Kernel] = {LOOKUP_QUADS.name: LOOKUP_QUADS}
+"""In place of the portable functions of these names."""
