@@ -9,32 +9,75 @@ from hypothesis import strategies as st
 
 from tests.conftest import model_files
 from tinymaix import api
-from tinymaix.cores.exact_high import prove_high, prove_high_node
+from tinymaix.cores.exact_high import SHIFTS, prove_high, prove_high_node
 from tinymaix.ops.accumulate import finish
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.fixed_point import quantize_multipliers, requantize
 from tinymaix.ops.fully_connected import FullyConnected
 
+ranges = st.sampled_from([(-128, 127), (-128, 100), (-5, 127), (3, 3)])
+
 
 @given(
     st.lists(st.floats(1e-6, 0.4), min_size=1, max_size=6),
     st.integers(-128, 127),
-    st.sampled_from([(-128, 127), (-128, 100), (-5, 127), (3, 3)]),
+    ranges,
     st.integers(-5000, 5000),
     st.integers(1, 20000),
+    st.booleans(),
+    st.sampled_from([256, 128]),
 )
 def test_every_sum_of_a_small_interval(
-    reals: list[float], zero: int, limits: tuple[int, int], bias: int, reach: int
+    reals: list[float], zero: int, limits: tuple[int, int], bias: int, reach: int, varied: bool, scale: int
 ) -> None:
     multiplier, shift = quantize_multipliers(np.array(reals))
     ones = np.ones(len(reals), np.int64)
-    fast = prove_high(multiplier, shift, zero, *limits, ones * (bias - reach), ones * (bias + reach), ones * bias)
+    ends = ones * (bias - reach), ones * (bias + reach)
+    shifts = () if varied else SHIFTS
+    fast = prove_high(multiplier, shift, zero, *limits, *ends, ones * bias, shifts, varied, scale)
     assume(fast is not None)
     assert fast is not None
     total = np.arange(-reach, reach + 1)[:, None] * ones
     expected = np.clip(requantize(total + bias, multiplier, shift) + zero, *limits)
     values = np.clip(fast.apply(total), *limits) if fast.clamp else fast.apply(total)
     assert (values == expected).all()
+
+
+@given(
+    st.lists(st.floats(-17.0, -5.0), min_size=1, max_size=20),
+    st.integers(-128, 127),
+    ranges,
+    st.integers(1, 2**22),
+    st.integers(0, 2**32),
+)
+def test_layers_with_very_different_multipliers(
+    exponents: list[float], zero: int, limits: tuple[int, int], reach: int, seed: int
+) -> None:
+    reals = np.exp2(np.array(exponents))
+    multiplier, shift = quantize_multipliers(reals)
+    generator = np.random.default_rng(seed)
+    ends = np.sort(generator.integers(-reach, reach + 1, (2, len(reals))), axis=0)
+    fast = prove_high(multiplier, shift, zero, *limits, ends[0], ends[1], 0 * ends[0], varied=True)
+    assume(fast is not None)
+    assert fast is not None
+    random = generator.integers(ends[0], ends[1] + 1, (3000, len(reals)))
+    # The sums around every step: the middle between two values, give or take a few.
+    middles = (np.arange(-300, 301)[:, None] + 0.5) / reals
+    near = (np.rint(middles)[:, None] + np.arange(-3, 4)[:, None]).astype(np.int64).reshape(-1, len(reals))
+    total = np.concatenate([random, np.clip(near, ends[0], ends[1]), ends])
+    expected = np.clip(requantize(total, multiplier, shift) + zero, *limits)
+    values = np.clip(fast.apply(total), *limits) if fast.clamp else fast.apply(total)
+    assert (values == expected).all()
+
+
+def test_a_shift_of_each_channel_where_one_for_all_does_not_serve() -> None:
+    multiplier, shift = quantize_multipliers(np.array([2e-5, 0.03]))
+    reach = np.array([2**22, 2**13])
+    assert prove_high(multiplier, shift, -128, -128, 127, -reach, reach, 0 * reach) is None
+    fast = prove_high(multiplier, shift, -128, -128, 127, -reach, reach, 0 * reach, varied=True)
+    assert fast is not None
+    assert fast.varied
+    assert fast.constants.shape == (2, 2 + fast.signed)
 
 
 def test_a_sign_where_outputs_of_both_signs_occur() -> None:

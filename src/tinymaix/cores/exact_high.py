@@ -10,6 +10,11 @@ the sum keeps its sign, zero point and rounding stand apart from it then, in ``c
 
     y = saturate((center + (((sum - (sum < 0 ? sign : 0)) * multiplier) >> 32)) >> shift)
 
+Where the multipliers of a layer differ by more than about a hundred, one shift cannot serve both the largest and the
+smallest. Then the product is shifted by ``right`` first, which each channel has its own of:
+
+    y = saturate((center + (((sum - (sum < 0 ? sign : 0)) * multiplier) >> 32 >> right)) >> shift)
+
 The proof is that of exact_requantize: both sides never fall, so they are equal if they step at the same sums. A
 multiplier allows an interval of offsets; neighbouring multipliers are tried until one allows some.
 """
@@ -27,11 +32,15 @@ from tinymaix.ops.accumulate import multipliers
 from tinymaix.ops.fixed_point import quantized_range
 
 SCALE = 256
+"""Of the activations in the sums, unless a smaller one is asked for, as sums of very many taps need it."""
 SHIFTS = (12, 10, 9, 8, 6, 4)
 """Tried in order. Few are asked for, since each needs a kernel of its own."""
+VARIED_SHIFT = 4
+"""The shift where channels have their own before it."""
+_MOST = 22  # bits that both shifts take together, so that no integer of the proof overflows
 _NONE = 2**61  # stands for infinity
 _NUDGES = 600
-_SLOPES = 2**26  # multipliers are varied by about one part of this
+_FINE = 34  # multipliers are varied by ones at first, by about one part of 2**17 at last
 _APART = 200
 """Where offsets for sums of both signs are further apart than this, no other multiplier brings them together."""
 
@@ -44,32 +53,52 @@ class HighRequant:
     """
 
     multiplier: Ints  # [0, 2**31)
-    start: Ints  # int32, 256 * bias + offset modulo 2**32
+    start: Ints  # int32, scale * bias + offset modulo 2**32
     sign: Ints  # [0, 2**31); all zero where not signed
     fixed: Array  # bool
     signed: bool  # which of the two formulas
     center: int  # 0 where not signed
     shift: int
+    right: Ints  # [0, 22); all zero where not varied
+    scale: int  # of the activations
     clamp: bool  # whether a clamp narrower than int8 can act after the saturation
+
+    @property
+    def varied(self) -> bool:
+        """Whether channels have a shift of their own."""
+        return bool(self.right.any())
+
+    @property
+    def constants(self) -> Ints:
+        """(channels, 1 to 3): what finishing a sum takes: multiplier, sign where signed, right where varied."""
+        columns = [self.multiplier, *([self.sign] if self.signed else []), *([self.right] if self.varied else [])]
+        return np.stack(columns, axis=1)
 
     def apply(self, products: Array) -> Ints:
         """The fast form in numpy: x . w with channels last, without the bias -> int8 values in int64."""
-        total = np.where(self.fixed, 0, products * SCALE) + self.start
+        total = np.where(self.fixed, 0, products * self.scale) + self.start
         total = total.astype(np.int32).astype(np.int64)
         return self.finish(total)
 
     def finish(self, total: Ints) -> Ints:
         """The output of sums that are complete."""
         high = ((total - np.where(total < 0, self.sign, 0)) * self.multiplier) >> 32
-        return np.asarray(np.clip((self.center + high) >> self.shift, -128, 127))
+        return np.asarray(np.clip((self.center + (high >> self.right)) >> self.shift, -128, 127))
 
 
 def prove_high_node(
-    node: Node, activation: str, channel_axis: int, shifts: Sequence[int] = SHIFTS
+    node: Node,
+    activation: str,
+    channel_axis: int,
+    shifts: Sequence[int] = SHIFTS,
+    varied: bool = False,
+    scale: int = SCALE,
 ) -> HighRequant | None:
     """The fast form of an int8 convolution or fully connected node, None where none is found.
 
     channel_axis: the axis of the weights that numbers the output channels.
+    varied: whether the kernel takes a shift of each channel, which is tried last.
+    scale: of the activations in the kernel's sums.
     """
     weights, bias = node.input(1), node.optional(2)
     assert weights.data is not None
@@ -77,7 +106,9 @@ def prove_high_node(
     given = np.zeros(len(flat), np.int64) if bias is None or bias.data is None else bias.data.reshape(-1)
     folded = given.astype(np.int64) - node.input(0).q.z * flat.sum(axis=1)
     limits = quantized_range(activation, node.output)
-    return prove_high(*multipliers(node), node.output.q.z, *limits, *sum_interval(flat, folded), folded, shifts)
+    return prove_high(
+        *multipliers(node), node.output.q.z, *limits, *sum_interval(flat, folded), folded, shifts, varied, scale
+    )
 
 
 def prove_high(
@@ -90,59 +121,72 @@ def prove_high(
     sum_high: Array,
     bias: Array,
     shifts: Sequence[int] = SHIFTS,
+    varied: bool = False,
+    scale: int = SCALE,
 ) -> HighRequant | None:
-    """See `exact_requantize.prove`; ``bias`` is the part of the sums that the accumulator begins with."""
+    """See `exact_requantize.prove` and `prove_high_node`; ``bias`` is what the accumulator begins with."""
     steps = Steps.of(multiplier, shift, zero, low, high, sum_low, sum_high)
     if steps is None:
         return None
-    for right in shifts:
+    none = np.zeros(len(steps.gain), np.int64)
+    ways = [(common, none) for common in shifts]
+    if varied:
+        # The most bits that leave a multiplier below 2**31.
+        bits = 31 - np.frexp(steps.gain[:, 0] * 2.0**32 / scale)[1].astype(np.int64)
+        ways.append((VARIED_SHIFT, np.clip(bits, VARIED_SHIFT, _MOST) - VARIED_SHIFT))
+    for common, right in ways:
         for signed in (False, True):
-            fast = _solve(steps, bias.astype(np.int64), zero, right, signed)
+            fast = _solve(steps, bias.astype(np.int64), zero, common, right, signed, scale)
             if fast is not None:
                 return fast
     return None
 
 
-def _solve(steps: Steps, bias: Ints, zero: int, shift: int, signed: bool) -> HighRequant | None:
-    """The constants of each channel for one shift and formula, None where one has none."""
-    ideal = np.rint(steps.gain[:, 0] * 2.0 ** (32 + shift) / SCALE).astype(np.int64)
+def _solve(
+    steps: Steps, bias: Ints, zero: int, shift: int, right: Ints, signed: bool, scale: int
+) -> HighRequant | None:
+    """The constants of each channel for given shifts and formula, None where one has none."""
+    ideal = np.rint(steps.gain[:, 0] * np.exp2(32.0 + shift + right) / scale).astype(np.int64)
     if (ideal >= 2**31).any():
         return None
     center = (zero << shift) + (1 << shift >> 1) if signed else 0
-    target = ((steps.values << shift) - center) << 32
+    target = ((steps.values << shift) - center) << (32 + right[:, None])
     multiplier, offset, sign = ideal.copy(), np.zeros_like(ideal), np.zeros_like(ideal)
     fixed = steps.gain[:, 0] == 0
     todo = np.flatnonzero(~fixed)
     for nudge in range(_NUDGES):
-        step = (nudge + 1) // 2 * (1 if nudge % 2 else -1)
-        tried = np.clip(ideal[todo] + step * (1 + ideal[todo] // _SLOPES), 1, 2**31 - 1)
-        lower, upper, apart = _offsets(steps, todo, tried, target, signed)
+        size = (nudge + 1) // 2
+        step = (size + (ideal[todo] * size**2 >> _FINE)) * (1 if nudge % 2 else -1)
+        tried = np.clip(ideal[todo] + step, 1, 2**31 - 1)
+        lower, upper, apart = _offsets(steps, todo, tried, target[todo], signed, scale)
         multiplier[todo], offset[todo], sign[todo] = tried, lower + (upper - lower) // 2, apart
         todo = todo[lower > upper]
         if not todo.size or (lower - upper).max() > _APART:
             break
-    ends = [np.where(fixed, 0, SCALE * end[:, 0] + offset) for end in (steps.sum_low, steps.sum_high)]
+    ends = [np.where(fixed, 0, scale * end[:, 0] + offset) for end in (steps.sum_low, steps.sum_high)]
     if todo.size or max(np.abs(end).max(initial=0) for end in ends) + sign.max(initial=0) >= 2**31:
         return None
     value = np.where(steps.at <= 0, steps.values, steps.low).max(axis=1, initial=steps.low)
+    right = np.where(fixed, 0, right)
     multiplier = np.where(fixed, 1 << (9 + shift), multiplier)
-    start = np.where(fixed, (value - zero * signed) << 23, SCALE * bias + offset)
-    fast = HighRequant(
-        multiplier, start.astype(np.int32).astype(np.int64), sign, fixed, signed, center, shift, clamp=False
-    )
+    start = np.where(fixed, (value - zero * signed) << 23, scale * bias + offset)
+    start = start.astype(np.int32).astype(np.int64)
+    fast = HighRequant(multiplier, start, sign, fixed, signed, center, shift, right, scale, clamp=False)
     results = [fast.finish(np.where(fixed, start, end)) for end in ends]
     clamp = any(bool((result < steps.low).any() or (result > steps.high).any()) for result in results)
     return replace(fast, clamp=clamp)
 
 
-def _offsets(steps: Steps, rows: Ints, multiplier: Ints, target: Ints, signed: bool) -> tuple[Ints, Ints, Ints]:
+def _offsets(
+    steps: Steps, rows: Ints, multiplier: Ints, target: Ints, signed: bool, scale: int
+) -> tuple[Ints, Ints, Ints]:
     """(least offset, largest offset, sign) of the channels ``rows``: no offset serves where least > largest."""
     at, first, last = steps.at[rows], steps.sum_low[rows], steps.sum_high[rows]
     need = -(-target // multiplier[:, None])  # the least sum that gives each value
     before = at - 1
     reached, unreached = at <= last, before >= first
-    least = np.where(reached, need - at * SCALE, -_NONE)
-    most = np.where(unreached, need - 1 - before * SCALE, _NONE)
+    least = np.where(reached, need - at * scale, -_NONE)
+    most = np.where(unreached, need - 1 - before * scale, _NONE)
     if not signed:
         lower, upper = least.max(axis=1, initial=-_NONE), most.min(axis=1, initial=_NONE)
         return *_bounded(lower, upper), np.zeros_like(lower)
@@ -150,13 +194,13 @@ def _offsets(steps: Steps, rows: Ints, multiplier: Ints, target: Ints, signed: b
     low_minus = np.where(at < 0, least, -_NONE).max(axis=1, initial=-_NONE)
     high_plus = np.where(before >= 0, most, _NONE).min(axis=1, initial=_NONE)
     high_minus = np.where(before < 0, most, _NONE).min(axis=1, initial=_NONE)
-    sign = np.clip((np.maximum(low_plus - high_minus, 0) + high_plus - low_minus) // 2, 0, 2 * SCALE)
+    sign = np.clip((np.maximum(low_plus - high_minus, 0) + high_plus - low_minus) // 2, 0, 2 * scale)
     # With its offset a sum that counts must have the sign that it has without.
     plus = np.minimum(np.where((at >= 0) & reached, at, _NONE), np.where((before >= 0) & unreached, before, _NONE))
     minus = np.maximum(np.where((at < 0) & reached, at, -_NONE), np.where((before < 0) & unreached, before, -_NONE))
     room_below, room_above = plus.min(axis=1, initial=2**32), -minus.max(axis=1, initial=-(2**32))
-    lower = np.maximum(np.maximum(low_plus, low_minus + sign), -room_below * SCALE)
-    upper = np.minimum(np.minimum(high_plus, high_minus + sign), room_above * SCALE - 1)
+    lower = np.maximum(np.maximum(low_plus, low_minus + sign), -room_below * scale)
+    upper = np.minimum(np.minimum(high_plus, high_minus + sign), room_above * scale - 1)
     return *_bounded(lower, upper), sign
 
 
