@@ -12,11 +12,12 @@ from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 
 
-def row_lead(node: Node) -> int | None:
+def row_lead(node: Node, rows: int = 1) -> int | None:
     """Bytes by which a convolution's input must begin above its output; None for any other operator.
 
-    It holds for a kernel that computes output rows from top to bottom and, once it has written to row y, reads no input
-    row above the first that the window of row y covers. Within a row it may compute in any order.
+    It holds for a kernel that computes ``rows`` output rows at a time from top to bottom and, once it has written to
+    rows from y on, reads no input row above the first that the window of row y covers. Within them it may compute in
+    any order.
     """
     if not isinstance(node.op, (Conv2D, DepthwiseConv2D)):
         return None
@@ -24,8 +25,8 @@ def row_lead(node: Node) -> int | None:
     in_row, out_row = node.input(0).nbytes // (batches * in_h), node.output.nbytes // (batches * out_h)
     lead = 0
     for batch in range(batches):
-        for row in range(out_h):
-            written = (batch * out_h + row + 1) * out_row
+        for row in range(0, out_h, rows):
+            written = (batch * out_h + min(row + rows, out_h)) * out_row
             first = min(max(0, row * node.op.stride[0] - node.op.padding[0]), in_h)
             lead = max(lead, written - (batch * in_h + first) * in_row)
     return lead

@@ -12,9 +12,11 @@ from functools import partial
 import numpy as np
 
 from tinymaix.cores.armv7em.fully_connected import one_row
+from tinymaix.cores.armv7em.gather import GATHER_WINDOW
 from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.weights import padded, widths
+from tinymaix.cores.armv7em.winograd import serves, winograd
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Node
@@ -34,7 +36,9 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
     requant = prove_high_node(node, op.activation, 0)
     if requant is None or requant.clamp:
         return ()
-    return [_variant(node, op, requant, wide) for wide in widths(optimize)]
+    direct = [_variant(node, op, requant, wide) for wide in widths(optimize)]
+    fast = [winograd(node, op, requant)] if serves(node, op) else []
+    return [*fast, *direct] if optimize == "speed" else [*direct, *fast]
 
 
 def _variant(node: Node, op: Conv2D, requant: HighRequant, wide: bool) -> Implementation:
@@ -86,25 +90,6 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerC
         pad_left=op.padding[2],
     )
 
-
-GATHER_WINDOW = Kernel(
-    "gather_window",
-    """\
-/* The rows of the window at (top, left) behind each other, zero_x where it is outside of the image */
-static __attribute__((noinline)) void gather_window(
-    int8_t *bytes, const int8_t *image, int zero_x, int in_h, int in_w, int in_c, int kernel_h, int kernel_w,
-    int dilation_h, int top, int left)
-{
-    int first = left < 0 ? -left : 0, last = left + kernel_w > in_w ? in_w - left : kernel_w;
-    for (int ky = 0, iy = top; ky < kernel_h; ky++, iy += dilation_h, bytes += kernel_w * in_c) {
-        if (first > 0 || last < kernel_w || iy < 0 || iy >= in_h)
-            memset(bytes, zero_x, (size_t)(kernel_w * in_c));
-        if (iy >= 0 && iy < in_h && first < last)
-            memcpy(bytes + first * in_c, image + (iy * in_w + left + first) * in_c, (size_t)((last - first) * in_c));
-    }
-}
-""",
-)
 
 COPY_ROWS = Kernel(
     "copy_window",

@@ -1,0 +1,24 @@
+"""Windows that reach over the border of the image."""
+
+from __future__ import annotations
+
+from tinymaix.ops.emit import Kernel
+
+GATHER_WINDOW = Kernel(
+    "gather_window",
+    """\
+/* The rows of the window at (top, left) behind each other, zero_x where it is outside of the image */
+static __attribute__((noinline)) void gather_window(
+    int8_t *bytes, const int8_t *image, int zero_x, int in_h, int in_w, int in_c, int kernel_h, int kernel_w,
+    int dilation_h, int top, int left)
+{
+    int first = left < 0 ? -left : 0, last = left + kernel_w > in_w ? in_w - left : kernel_w;
+    for (int ky = 0, iy = top; ky < kernel_h; ky++, iy += dilation_h, bytes += kernel_w * in_c) {
+        if (first > 0 || last < kernel_w || iy < 0 || iy >= in_h)
+            memset(bytes, zero_x, (size_t)(kernel_w * in_c));
+        if (iy >= 0 && iy < in_h && first < last)
+            memcpy(bytes + first * in_c, image + (iy * in_w + left + first) * in_c, (size_t)((last - first) * in_c));
+    }
+}
+""",
+)
