@@ -69,6 +69,7 @@ def bench(
     *,
     optimize: str = "balanced",
     toolchain: str = "auto",
+    layers: bool = False,
     progress: Progress | None = None,
 ) -> Bench:
     """What one inference costs on a chip: instructions, cycles, flash, RAM, and whether it is bit-exact.
@@ -77,6 +78,7 @@ def bench(
         chip: a name of `tinymaix chips`, a core such as "cortex-m4", or "host".
         optimize: "speed", "balanced", "ram" or "flash".
         toolchain: "auto", "clang" (ziglang) or "gcc" (an installed cross compiler).
+        layers: what each layer costs, too.
         progress: called with a sentence before each step.
 
     Raises: as `run`.
@@ -85,7 +87,8 @@ def bench(
     from tinymaix.deploy import Deployment
 
     target = find_chip(chip)
-    return Deployment(read(model), target, optimize=optimize, toolchain=toolchain, progress=progress).bench()
+    deployment = Deployment(read(model), target, optimize=optimize, toolchain=toolchain, progress=progress)
+    return deployment.bench(layers=layers)
 
 
 def compile(

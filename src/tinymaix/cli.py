@@ -114,9 +114,11 @@ def parser() -> argparse.ArgumentParser:
         "bench", bench, "count what one inference costs on a chip",
         "tinymaix bench model.tflite --chip atmega328p",
         "tinymaix bench model.tflite --chip cortex-m4,rp2040 --optimize speed --json",
+        "tinymaix bench model.tflite --chip cortex-m4 --layers",
     )  # fmt: skip
     _model(command)
     command.add_argument("--chip", required=True, help="a name of `tinymaix chips`, a core, or several with commas")
+    command.add_argument("--layers", action="store_true", help="show what each layer costs")
     _build_options(command)
 
     command = add("chips", chips, "list the chips", "tinymaix chips", "tinymaix chips stm32 --json")
@@ -213,7 +215,9 @@ def bench(options: argparse.Namespace) -> int:
     with progress() as say:
         graph = api.read(options.model)
         results = [
-            api.bench(graph, chip, optimize=options.optimize, toolchain=options.toolchain, progress=say)
+            api.bench(
+                graph, chip, optimize=options.optimize, toolchain=options.toolchain, layers=options.layers, progress=say
+            )
             for chip in options.chip.split(",")
         ]
     if options.json:
@@ -221,6 +225,7 @@ def bench(options: argparse.Namespace) -> int:
         _print_json(figures[0] if len(figures) == 1 else figures)
     else:
         report.show(report.bench_table(results, f"{graph.name}: {graph.macs:,} MACs, optimize {options.optimize}"))
+        report.show(*(report.layers_table(result) for result in results if result.layers is not None))
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tinymaix.chips.emulate import open_machine
 from tinymaix.chips.emulate.machine import Emulation, Machine
 from tinymaix.compile.project import Project, compile_graph, golden_inputs
 from tinymaix.graph import Array, Graph, Tensor
+from tinymaix.profile import LayerCost, layer_costs, parts_of
 
 Progress = Callable[[str], None]
 
@@ -58,12 +59,15 @@ class Bench:
     bit_exact: bool  # every output byte of every golden input equals the reference
     largest_difference: float  # from the reference, in raw values; 0 where bit_exact
     fits: bool | None  # flash and RAM of the chip suffice; None for a chip without sizes
+    layers: list[LayerCost] | None = None  # and, last, what is between them; None where they were not asked for
     emulation: Emulation | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as plain data for JSON."""
-        figures = asdict(self)
+        figures = asdict(replace(self, emulation=None))
         del figures["emulation"]
+        if self.layers is None:
+            del figures["layers"]
         return figures
 
 
@@ -100,12 +104,13 @@ class Deployment:
         self.machine: Machine = open_machine(self.firmware)
 
     def run(
-        self, inputs: Sequence[Array], *, count: bool = False, forget: bool = True
+        self, inputs: Sequence[Array], *, count: bool = False, layers: bool = False, forget: bool = True
     ) -> tuple[list[Array], Emulation]:
         """One inference. Inputs and outputs are raw values in the tensors' own types.
 
         Args:
             count: count instructions, which is slower.
+            layers: count each layer apart, too.
             forget: begin with the initial states; otherwise with those that the run before left.
 
         Raises:
@@ -120,7 +125,8 @@ class Deployment:
                 assert state.initial is not None
                 writes[f"{self.project.name}_state+{plan.states[id(state)]}"] = state.initial.tobytes()
         reads = {self._place(t): t.nbytes for t in self.graph.outputs}
-        emulation = self.machine.run(writes, reads, count=count)
+        parts = parts_of(self.project, self.firmware) if layers else None
+        emulation = self.machine.run(writes, reads, count=count, parts=parts)
         return [
             np.frombuffer(emulation.memory[self._place(t)], t.dtype).reshape(t.shape).copy() for t in self.graph.outputs
         ], emulation
@@ -128,15 +134,16 @@ class Deployment:
     def _place(self, tensor: Tensor) -> str:
         return f"{self.project.name}_arena+{self.project.plan.offsets[id(tensor)]}"
 
-    def bench(self, inputs: Sequence[Sequence[Array]] | None = None) -> Bench:
+    def bench(self, inputs: Sequence[Sequence[Array]] | None = None, *, layers: bool = False) -> Bench:
         """Count the first inference and compare the outputs of all with the reference.
 
         Args:
             inputs: the inputs of each inference; two random ones where they are left out.
+            layers: count each layer apart, too.
         """
         largest, counted = 0.0, None
         for values in inputs or [golden_inputs(self.graph, seed) for seed in range(2)]:
-            outputs, emulation = self.run(values, count=counted is None)
+            outputs, emulation = self.run(values, count=counted is None, layers=layers and counted is None)
             counted = counted or emulation
             for output, expected in zip(outputs, self.graph.run(values), strict=True):
                 largest = max(largest, difference(output, expected))
@@ -164,6 +171,7 @@ class Deployment:
             bit_exact=largest == 0,
             largest_difference=largest,
             fits=fits,
+            layers=layer_costs(self.project, self.firmware, counted, cycles) if layers and counted.parts else None,
             emulation=counted,
         )
 

@@ -71,6 +71,24 @@ def bench_table(benches: Sequence[Bench], title: str | None = None) -> Table:
     return table(title, columns, rows)
 
 
+def layers_table(bench: Bench) -> Table:
+    """What each layer costs; the rows add up to the inference."""
+    columns = [
+        "#", "operator", "shapes", "kernel", "MACs", "weights", "instructions", "cycles", "cycles/MAC", "share"
+    ]  # fmt: skip
+    whole = bench.cycles or bench.instructions or 1
+    rows = [
+        [
+            "" if cost.index is None else str(cost.index), cost.operator, cost.shapes, cost.kernel, cost.macs,
+            cost.weights, cost.instructions, cycles(bench, cost.cycles), cost.cycles_per_mac,
+            f"{100 * (cost.instructions if bench.cycles is None else cost.cycles or 0) / whole:.1f} %",
+        ]
+        for cost in bench.layers or ()
+        if cost.instructions or cost.index is None
+    ]  # fmt: skip
+    return table(f"{bench.chip}, layer by layer", columns, rows, left=4)
+
+
 def chips_table(chips: Iterable[Chip]) -> Table:
     """Every chip: core, clock, memory, and whether it can be emulated."""
     rows = [[c.name, c.title, c.core.title, c.mhz, c.flash, c.ram, c.core.emulator or "-"] for c in chips]

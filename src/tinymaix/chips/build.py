@@ -29,14 +29,17 @@ COMMON = (
     "-fomit-frame-pointer",
     "-fno-unwind-tables",
     "-fno-asynchronous-unwind-tables",
+    "-gdwarf-4",
+    "-g1",
 )
+"""The last two: which line each instruction comes from, which takes no flash."""
 AVR_ROOM = {"__TEXT_REGION_LENGTH__": 0x800000, "__DATA_REGION_LENGTH__": 0xFD00, "__stack": 0xFEFF}
 """Linker symbols: the crt of the device, but regions that hold any program, and the stack above the data."""
 DEBIAN = {"arm-none-eabi-": "gcc-arm-none-eabi", "riscv64-unknown-elf-": "gcc-riscv64-unknown-elf"}
 BARE = ("-isystem", str(STARTUP / "include"), "-Wl,--entry=__tm_reset", "-T", str(STARTUP / "memory.ld"))
 """No C library: the few functions that compilers call by themselves are in startup/memory.c."""
-CLANG = ("-fno-sanitize=all", "-fhosted", "-g1")
-"""zig builds with sanitizers, freestanding (a memcpy of 4 bytes is a call) and, for -Os, without symbols: undone."""
+CLANG = ("-fno-sanitize=all", "-fhosted")
+"""zig builds with sanitizers and freestanding (a memcpy of 4 bytes is a call): undone."""
 GCC = ("-ffreestanding", "-fbuiltin")
 """gcc needs to be told that there are no headers of a C library, but that memcpy is still memcpy."""
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-from tinymaix.chips.emulate.machine import Emulation
+from tinymaix.chips.emulate.machine import Emulation, Part
 from tinymaix.chips.firmware import Firmware
 from tinymaix.chips.tools import package
 from tinymaix.cores.armv6m.cycles import CYCLES as ARMV6M
@@ -56,8 +56,8 @@ class Cycles:
     """Where the costs of the instructions come from."""
 
 
-def estimate(firmware: Firmware, emulation: Emulation) -> Cycles | None:
-    """The cycles of an emulation whose blocks were counted; None where they were not, or the core has no table.
+def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
+    """The cycles of an emulation or a part of one; None where its blocks were not counted or the core has no table.
 
     Raises ToolError where capstone or pyelftools is missing.
     """

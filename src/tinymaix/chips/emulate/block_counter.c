@@ -2,8 +2,9 @@
 
    A hook in Python costs a microsecond a block; this one costs a few nanoseconds. It is compiled for the computer that
    emulates, loaded with ctypes and given to unicorn as a UC_HOOK_BLOCK. Counts are kept by (block before, block), so
-   that a model of cycles can tell taken branches from those that fall through. Instructions are counted from the
-   lengths that the encodings themselves tell: Thumb (Armv7-M Architecture Reference Manual, A5.1), RISC-V
+   that a model of cycles can tell taken branches from those that fall through, and by the parts of the program that
+   both are executed for: a block of one function belongs to the part of its last instruction, which may be a call, and
+   what is called belongs to the part that called it. Instructions are counted from the lengths that the encodings themselves tell: Thumb (Armv7-M Architecture Reference Manual, A5.1), RISC-V
    (unprivileged specification, 1.5). */
 #include <stdint.h>
 #include <stdlib.h>
@@ -12,12 +13,16 @@
 typedef struct {
     uint64_t from, address, count;
     uint32_t size, instructions; /* instructions == 0 marks a free slot */
+    uint32_t from_part, part;
 } edge;
 
 typedef struct {
     edge *edges; /* open addressing; `room` is a power of two */
     size_t used, room;
     uint64_t previous, executed, limit;
+    const uint16_t *parts; /* of each two bytes of the function at `begin` */
+    uint64_t begin, length;
+    uint32_t part;
     int thumb, error; /* error 1: past the limit, 2: out of memory or unreadable code, 3: unaligned access */
     int (*read)(void *, uint64_t, void *, uint64_t);
     int (*stop)(void *);
@@ -51,16 +56,26 @@ void counter_start(counter *c, uint64_t limit) {
     memset(c->edges, 0, c->room * sizeof *c->edges);
     c->used = 0;
     c->previous = c->executed = 0;
+    c->part = 0;
     c->error = 0;
     c->limit = limit;
 }
 
-static edge *find(edge *edges, size_t room, uint64_t from, uint64_t address, uint32_t size) {
-    uint64_t hash = (from * 0x9E3779B97F4A7C15u ^ address ^ (uint64_t)size << 40) * 0xD6E8FEB86659FD93u;
+/* The function whose blocks tell the parts: `parts` must live as long as it is counted. */
+void counter_parts(counter *c, uint64_t begin, uint64_t length, const uint16_t *parts) {
+    c->begin = begin;
+    c->length = length;
+    c->parts = parts;
+}
+
+static edge *find(edge *edges, size_t room, const edge *wanted) {
+    uint64_t hash = wanted->from * 0x9E3779B97F4A7C15u ^ wanted->address ^ (uint64_t)wanted->size << 40;
+    hash = (hash ^ (uint64_t)wanted->part << 52) * 0xD6E8FEB86659FD93u;
     size_t slot = (size_t)(hash >> 32) & (room - 1);
     for (;; slot = (slot + 1) & (room - 1)) {
         edge *e = edges + slot;
-        if (!e->instructions || (e->from == from && e->address == address && e->size == size)) {
+        if (!e->instructions || (e->from == wanted->from && e->address == wanted->address && e->size == wanted->size &&
+                                 e->from_part == wanted->from_part && e->part == wanted->part)) {
             return e;
         }
     }
@@ -75,7 +90,7 @@ static int grow(counter *c) {
     for (size_t i = 0; i < c->room; i++) {
         edge *e = c->edges + i;
         if (e->instructions) {
-            *find(edges, room, e->from, e->address, e->size) = *e;
+            *find(edges, room, e) = *e;
         }
     }
     free(c->edges);
@@ -103,19 +118,22 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     if (!size) { /* an instruction that does not exist: unicorn faults next */
         return;
     }
-    edge *e = find(c->edges, c->room, c->previous, address, size);
+    edge wanted = {.from = c->previous, .address = address, .size = size, .from_part = c->part};
+    uint64_t last = address + size - 2 - c->begin;
+    if (last < c->length) {
+        c->part = c->parts[last / 2];
+    }
+    wanted.part = c->part;
+    edge *e = find(c->edges, c->room, &wanted);
     if (!e->instructions) {
-        uint32_t n = instructions_of(c, uc, address, size);
-        if (!n || (2 * ++c->used > c->room && !grow(c))) {
+        wanted.instructions = instructions_of(c, uc, address, size);
+        if (!wanted.instructions || (2 * ++c->used > c->room && !grow(c))) {
             c->error = 2;
             c->stop(uc);
             return;
         }
-        e = find(c->edges, c->room, c->previous, address, size);
-        e->from = c->previous;
-        e->address = address;
-        e->size = size;
-        e->instructions = n;
+        e = find(c->edges, c->room, &wanted);
+        *e = wanted;
     }
     e->count++;
     c->executed += e->instructions;
@@ -136,12 +154,10 @@ void counter_align(void *uc, int type, uint64_t address, int size, int64_t value
     }
 }
 
-uint64_t counter_executed(const counter *c) { return c->executed; }
-
 int counter_error(const counter *c) { return c->error; }
 
-/* Writes from, address, size and count of each edge to `out`, which has room for 4 numbers an edge, or only returns
-   how many edges there are where `out` is NULL. */
+/* Writes from, address, size, count, instructions, part before and part of each edge to `out`, which has room for 7
+   numbers an edge, or only returns how many edges there are where `out` is NULL. */
 size_t counter_edges(const counter *c, uint64_t *out) {
     for (size_t i = 0; out && i < c->room; i++) {
         const edge *e = c->edges + i;
@@ -150,6 +166,9 @@ size_t counter_edges(const counter *c, uint64_t *out) {
             *out++ = e->address;
             *out++ = e->size;
             *out++ = e->count;
+            *out++ = e->instructions;
+            *out++ = e->from_part;
+            *out++ = e->part;
         }
     }
     return c->used;

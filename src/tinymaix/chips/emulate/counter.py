@@ -5,11 +5,12 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tinymaix.chips.emulate.machine import Part, Parts
 from tinymaix.chips.tools import cached_native, package
 
 SOURCE = Path(__file__).parent / "block_counter.c"
@@ -31,8 +32,7 @@ def _library() -> ctypes.CDLL:
     library.counter_new.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     library.counter_free.argtypes = [ctypes.c_void_p]
     library.counter_start.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
-    library.counter_executed.restype = ctypes.c_uint64
-    library.counter_executed.argtypes = [ctypes.c_void_p]
+    library.counter_parts.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
     library.counter_error.argtypes = [ctypes.c_void_p]
     library.counter_edges.restype = ctypes.c_size_t
     library.counter_edges.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
@@ -62,8 +62,11 @@ class BlockCounter:
             self._callbacks.append((kinds.UC_HOOK_MEM_READ | kinds.UC_HOOK_MEM_WRITE, self._library.counter_align))
         self._hooks: list[ctypes.c_size_t] = []
 
-    def start(self, limit: int | None) -> None:
+    def start(self, limit: int | None, parts: Parts | None = None) -> None:
         """Count from 0 on; stop the engine after `limit` instructions. The hooks stay until `detach`."""
+        of = parts.of if parts else ()
+        self._parts = (ctypes.c_uint16 * len(of))(*of)  # kept: the counter reads it while it counts
+        self._library.counter_parts(self._counter, parts.begin if parts else 0, 2 * len(of), self._parts)
         self._library.counter_start(self._counter, NO_LIMIT if limit is None else limit)
         if self._hooks:
             return
@@ -88,24 +91,35 @@ class BlockCounter:
             self._hooks = []
 
     @property
-    def instructions(self) -> int:
-        """Instructions executed since attach."""
-        return int(self._library.counter_executed(self._counter))
-
-    @property
     def problem(self) -> str:
         """Why the counter stopped the engine; empty where it did not."""
         return PROBLEMS[self._library.counter_error(self._counter)]
 
-    def figures(self) -> tuple[dict[tuple[int, int], int], dict[tuple[int, int], int]]:
-        """Executions by (address, size) of a block, and by (address before, address)."""
+    def figures(self) -> tuple[Part, dict[int, Part]]:
+        """What was counted in all, and for each part of the work: executions by (address, size) of a block, and by
+        (address before, address); an edge is the part's that it leaves."""
         number = self._library.counter_edges(self._counter, None)
-        buffer = (ctypes.c_uint64 * (4 * number))()
+        buffer = (ctypes.c_uint64 * (7 * number))()
         self._library.counter_edges(self._counter, buffer)
-        blocks: Counter[tuple[int, int]] = Counter()
-        edges: Counter[tuple[int, int]] = Counter()
-        for at in range(0, 4 * number, 4):
-            before, address, size, count = buffer[at : at + 4]
-            blocks[address, size] += count
-            edges[before, address] += count
-        return dict(sorted(blocks.items())), dict(sorted(edges.items()))
+        whole = _Tally()
+        shares: defaultdict[int, _Tally] = defaultdict(_Tally)
+        for at in range(0, 7 * number, 7):
+            before, address, size, count, instructions, part_before, part = buffer[at : at + 7]
+            for tally in (whole, shares[part]):
+                tally.blocks[address, size] += count
+                tally.instructions += count * instructions
+            for tally in (whole, shares[part_before]):
+                tally.edges[before, address] += count
+        return whole.part(), {part: tally.part() for part, tally in sorted(shares.items())}
+
+
+class _Tally:
+    """What was counted so far."""
+
+    def __init__(self) -> None:
+        self.instructions = 0
+        self.blocks: Counter[tuple[int, int]] = Counter()
+        self.edges: Counter[tuple[int, int]] = Counter()
+
+    def part(self) -> Part:
+        return Part(self.instructions, None, dict(sorted(self.blocks.items())), dict(sorted(self.edges.items())))

@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
-from tinymaix.chips.emulate.machine import Emulation, check_entry, locate
+from tinymaix.chips.emulate.machine import Emulation, Parts, check_entry, locate
 from tinymaix.chips.firmware import Firmware
 
 
@@ -33,9 +33,15 @@ class HostMachine:
         self._base = entry - self._firmware.symbols["tm_main"][0]
 
     def run(
-        self, writes: Mapping[str, bytes], reads: Mapping[str, int], *, count: bool = True, limit: int | None = None
+        self,
+        writes: Mapping[str, bytes],
+        reads: Mapping[str, int],
+        *,
+        count: bool = True,
+        limit: int | None = None,
+        parts: Parts | None = None,
     ) -> Emulation:
-        """See Machine; count and limit have no effect."""
+        """See Machine; count, limit and parts have no effect."""
         for place, data in writes.items():
             ctypes.memmove(self._base + locate(self._firmware, place, len(data)), bytes(data), len(data))
         result = self._main()

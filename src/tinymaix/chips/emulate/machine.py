@@ -14,6 +14,26 @@ class EmulationError(RuntimeError):
 
 
 @dataclass(frozen=True)
+class Parts:
+    """Which part of the work each instruction of one function is for, and so what it calls. Part 0 is the rest."""
+
+    begin: int
+    """Address of the function."""
+    of: tuple[int, ...]
+    """The part, below 65536, of each two bytes of it."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """The figures of one part of the work, as those of an Emulation."""
+
+    instructions: int = 0
+    cycles: int | None = None
+    blocks: dict[tuple[int, int], int] | None = field(default=None, repr=False)
+    edges: dict[tuple[int, int], int] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class Emulation:
     """The figures of one call of tm_main, from its first instruction to its return; None where not known."""
 
@@ -31,18 +51,27 @@ class Emulation:
     """(address, size in bytes) of a basic block -> times executed."""
     edges: dict[tuple[int, int], int] | None = field(default=None, repr=False)
     """(address of a block, address of the block after it) -> times; the first block's predecessor is 0."""
+    parts: dict[int, Part] = field(default_factory=dict, repr=False)
+    """The same figures for each part of the work, where they were asked for; they add up to the whole."""
 
 
 class Machine(Protocol):
     """A chip that is emulated, with its memory."""
 
     def run(
-        self, writes: Mapping[str, bytes], reads: Mapping[str, int], *, count: bool = True, limit: int | None = None
+        self,
+        writes: Mapping[str, bytes],
+        reads: Mapping[str, int],
+        *,
+        count: bool = True,
+        limit: int | None = None,
+        parts: Parts | None = None,
     ) -> Emulation:
         """Call tm_main once, on the memory that the last call left.
 
         writes: "symbol" or "symbol+offset" -> bytes stored before the call. reads: the same -> number of bytes
         read after it. count: whether instructions are counted (slower). limit: most instructions of the call.
+        parts: what to count apart.
         Raises EmulationError for a fault, a passed limit or a place outside a symbol.
         """
 

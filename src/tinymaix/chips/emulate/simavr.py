@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import weakref
+from array import array
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
-from tinymaix.chips.emulate.machine import Emulation, EmulationError, check_entry, locate
+from tinymaix.chips.emulate.machine import Emulation, EmulationError, Part, Parts, check_entry, locate
 from tinymaix.chips.firmware import AVR_DATA, Firmware, load_image
 from tinymaix.chips.tools import BuildError, ToolError, cached_native
 
@@ -55,18 +56,34 @@ class SimavrMachine:
         self._ask(f"b {self._firmware.symbols['tm_main'][0]} {NO_LIMIT}")
 
     def run(
-        self, writes: Mapping[str, bytes], reads: Mapping[str, int], *, count: bool = True, limit: int | None = None
+        self,
+        writes: Mapping[str, bytes],
+        reads: Mapping[str, int],
+        *,
+        count: bool = True,
+        limit: int | None = None,
+        parts: Parts | None = None,
     ) -> Emulation:
         """See Machine; counting costs nothing here."""
         for place, data in writes.items():
             self._ask(f"w {self._address(place, len(data))} {len(data)}", bytes(data))
-        answer = self._ask(f"c {NO_LIMIT if limit is None else limit}")
-        cycles, instructions, stack, result = (int(word) for word in answer)
+        table = array("H", parts.of if parts else ()).tobytes()
+        self._ask(f"p {parts.begin if parts else 0} {len(table)}", table)
+        answer = [int(word) for word in self._ask(f"c {NO_LIMIT if limit is None else limit}")]
+        cycles, instructions, stack, result = answer[:4]
+        shares = enumerate(zip(answer[4::2], answer[5::2], strict=True))
         memory = {}
         for place, size in reads.items():
             self._ask(f"r {self._address(place, size)} {size}")
             memory[place] = self._output().read(size)
-        return Emulation(instructions=instructions, cycles=cycles, stack=stack, result=result, memory=memory)
+        return Emulation(
+            instructions=instructions,
+            cycles=cycles,
+            stack=stack,
+            result=result,
+            memory=memory,
+            parts={part: Part(own[1], own[0]) for part, own in shares} if parts else {},
+        )
 
     def _address(self, place: str, size: int) -> int:
         address = locate(self._firmware, place, size)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinymaix.chips.emulate.counter import BlockCounter
-from tinymaix.chips.emulate.machine import Emulation, EmulationError, check_entry, locate
+from tinymaix.chips.emulate.machine import Emulation, EmulationError, Part, Parts, check_entry, locate
 from tinymaix.chips.firmware import Firmware, load_image
 from tinymaix.chips.tools import package
 
@@ -38,7 +38,13 @@ class UnicornMachine:
         self._execute(symbols["__tm_reset"][0], symbols["__tm_call"][0])
 
     def run(
-        self, writes: Mapping[str, bytes], reads: Mapping[str, int], *, count: bool = True, limit: int | None = None
+        self,
+        writes: Mapping[str, bytes],
+        reads: Mapping[str, int],
+        *,
+        count: bool = True,
+        limit: int | None = None,
+        parts: Parts | None = None,
     ) -> Emulation:
         """See Machine."""
         engine, firmware = self._engine, self._firmware
@@ -49,21 +55,22 @@ class UnicornMachine:
         engine.reg_write(self._register("LR" if self._thumb else "RA"), halt | self._thumb)
         engine.mem_write(self._stack, PAINT * (self._top - self._stack))
         if count or limit is not None:
-            self._counter.start(limit)
+            self._counter.start(limit, parts)
         else:
             self._counter.detach()
         self._execute(firmware.symbols["tm_main"][0], halt)
-        blocks, edges = self._counter.figures() if count else (None, None)
+        whole, shares = self._counter.figures() if count else (Part(), {})
         return Emulation(
-            instructions=self._counter.instructions if count else None,
+            instructions=whole.instructions if count else None,
             cycles=None,
             stack=len(bytes(engine.mem_read(self._stack, self._top - self._stack)).lstrip(PAINT)),
             result=self._result(),
             memory={
                 place: bytes(engine.mem_read(locate(firmware, place, size), size)) for place, size in reads.items()
             },
-            blocks=blocks,
-            edges=edges,
+            blocks=whole.blocks,
+            edges=whole.edges,
+            parts=shares if parts else {},
         )
 
     def _power_on(self) -> Any:
