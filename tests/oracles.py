@@ -62,17 +62,28 @@ def tflm(model: Graph | bytes, inputs: Sequence[Array]) -> list[Array]:
     Raises:
         RuntimeError: it refuses the model (its reason is on stderr).
     """
+    return tflm_sequence(model, [inputs])[0]
+
+
+def tflm_sequence(model: Graph | bytes, sequence: Sequence[Sequence[Array]]) -> list[list[Array]]:
+    """Outputs of TFLM's interpreter for one inputs after the other, its variables going on.
+
+    Raises: as `tflm`.
+    """
     data = tflite_bytes(model) if isinstance(model, Graph) else model
-    arena = 10 * len(data) + 4 * sum(array.nbytes for array in inputs) + (1 << 20)
+    arena = 10 * len(data) + 4 * sum(array.nbytes for array in sequence[0]) + (1 << 20)
     if isinstance(model, Graph):
         arena += 4 * sum(tensor.nbytes for tensor in model.tensors)
     try:
         interpreter = runtime.Interpreter.from_bytes(data, arena_size=arena)
-        for i, array in enumerate(inputs):
-            interpreter.set_input(array, i)
-        interpreter.invoke()
         outputs = len(model.outputs) if isinstance(model, Graph) else _output_count(data)
-        return [np.array(interpreter.get_output(i)) for i in range(outputs)]
+        results = []
+        for inputs in sequence:
+            for i, array in enumerate(inputs):
+                interpreter.set_input(array, i)
+            interpreter.invoke()
+            results.append([np.array(interpreter.get_output(i)) for i in range(outputs)])
+        return results
     except (RuntimeError, ValueError) as error:
         raise RuntimeError(f"TFLM refuses {_describe(model)}: {error}") from error
 
@@ -110,6 +121,16 @@ def check_exact(
     expect_same(outputs, tflm(graph, inputs), f"{_describe(graph)}: numpy and TFLM", tolerance)
     if litert_too:
         expect_same(outputs, litert(data, inputs), f"{_describe(graph)}: numpy and LiteRT", tolerance)
+
+
+def check_sequence(graph: Graph, sequence: Sequence[Sequence[Array]], tolerance: float = FLOAT_TOLERANCE) -> None:
+    """`check_exact` over a sequence through which states go on, against TFLM only."""
+    for node in graph.nodes:
+        assert node.op.problems(node) == []
+        assert node.op.infer(node.inputs) == [tensor.shape for tensor in node.outputs], f"shapes of {node.op}"
+    found, expected = graph.run_sequence(sequence), tflm_sequence(graph, sequence)
+    for k, (a, b) in enumerate(zip(found, expected, strict=True)):
+        expect_same(a, b, f"{_describe(graph)}: numpy and TFLM, run {k}", tolerance)
 
 
 def check_compiled(
