@@ -7,11 +7,9 @@ import pytest
 import tinymaix
 from tinymaix.chips import find_chip
 from tinymaix.chips.build import OPTIMIZE
-from tinymaix.compile.choose import portable
-from tinymaix.compile.project import compile_graph, place
+from tinymaix.compile.project import Draft, compile_graph
 from tinymaix.demo import DATA
 from tinymaix.deploy import Deployment
-from tinymaix.plan import plan
 
 
 @pytest.mark.parametrize("optimize", OPTIMIZE)
@@ -23,9 +21,8 @@ def test_every_mode_is_exact(optimize: str, core: str) -> None:
 def test_ram_needs_no_more_than_the_portable_kernels() -> None:
     graph = tinymaix.read(DATA / "mnist_demo.tflite")
     core = find_chip("cortex-m4").core
-    kernels = {id(node): portable(node) for node in graph.nodes}
-    least = plan(graph, lead=lambda n: kernels[id(n)].lead, scratch=lambda n: kernels[id(n)].scratch).arena
-    placed, chosen = place(graph, core, "ram", 4)
-    assert placed.arena <= least
-    assert not all(implementation.portable for implementation in chosen.values())
-    assert compile_graph(graph, core, optimize="speed").plan.arena >= placed.arena
+    draft = Draft(graph, core, optimize="ram")
+    chosen = draft.guess()
+    assert draft.plan(chosen).arena <= draft.portable_arena
+    assert not all(implementation.portable for implementation in chosen)
+    assert compile_graph(graph, core, optimize="speed").plan.arena >= draft.plan(chosen).arena

@@ -1,4 +1,4 @@
-"""Graph + core -> how each node is computed: by a kernel of the core where one serves, else by the portable one."""
+"""Node + core -> the ways to compute it: the kernels of the core that serve, and the portable one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from tinymaix.cores import Core
-from tinymaix.graph import Graph, Node
+from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation, Kernel
 from tinymaix.plan import row_lead
 
@@ -38,11 +38,6 @@ def variants(node: Node, core: Core, optimize: str) -> list[Implementation]:
     choosers: Mapping[str, Chooser] = getattr(kernels_module(core), "CHOOSERS", {})
     chooser = choosers.get(node.op.kind)
     return [*(chooser(node, core, optimize) if chooser else ()), portable(node)]
-
-
-def choose(graph: Graph, core: Core, optimize: str) -> dict[int, Implementation]:
-    """An implementation for each node, by id of node, without trying any."""
-    return {id(node): variants(node, core, optimize)[0] for node in graph.nodes}
 
 
 def portable(node: Node) -> Implementation:

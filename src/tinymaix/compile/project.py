@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from tinymaix.compile.choose import choose, core_kernels, portable
+from tinymaix.compile.choose import core_kernels, variants
 from tinymaix.compile.layers import dims, lower
 from tinymaix.compile.model_c import header, source
 from tinymaix.compile.selftest import harness, selftest
@@ -69,7 +70,7 @@ def compile_graph(
     optimize: str = "balanced",
     progress: Callable[[str], None] | None = None,
 ) -> Project:
-    """Make model.c, model.h, selftest.c and harness.c for one model on one core.
+    """Make model.c, model.h, selftest.c and harness.c for one model on one core, its kernels chosen without a trial.
 
     Args:
         graph: a simplified graph.
@@ -82,59 +83,99 @@ def compile_graph(
         ModelError: an operator has no kernel, or the core cannot hold the model's constants.
     """
     say = progress or (lambda sentence: None)
-    prefix = identifier(name or graph.name)
-    say("placing activations")
-    live = drop_constant_channels(graph)  # the golden vectors below still come from the whole graph
-    wide = any(tensor.dtype.itemsize == 8 for tensor in live.tensors)
-    placed, chosen = place(live, core, optimize, alignment=8 if wide else min(core.arena_align, 4))
+    say("choosing kernels")
+    draft = Draft(graph, core, name=name, optimize=optimize)
+    chosen = draft.guess()
     say("writing layers")
-    own = core_kernels(core)
-    layers = lower(placed, chosen, own)
-    sizes = [constant.data.nbytes for layer in layers for constant in layer.constants]
-    weights = sum(sizes)
-    if core.progmem and (weights > AVR_NEAR_FLASH or max(sizes, default=0) > AVR_LARGEST_ARRAY):
-        raise ModelError(
-            f"the model has {weights:,} bytes of constants, {max(sizes):,} in one array; an AVR reaches "
-            f"{AVR_NEAR_FLASH:,} and {AVR_LARGEST_ARRAY:,}. Use a smaller model or another chip"
-        )
-    intro = introduction(placed, core, prefix, weights)
-    say("running the golden vectors")
-    inputs = golden_inputs(graph)
-    files = {
-        "model.h": header(placed, prefix, intro),
-        "model.c": source(placed, prefix, layers, own, intro),
-        "selftest.c": selftest(placed, prefix, inputs, graph.run(inputs)),
-        "harness.c": harness(placed, prefix),
-    }
-    return Project(prefix, core, placed, layers, files)
+    return draft.project(chosen)
 
 
-def place(graph: Graph, core: Core, optimize: str, alignment: int) -> tuple[Plan, dict[int, Implementation]]:
-    """Choose kernels and place activations.
+class Draft:
+    """A model before its kernels are chosen.
 
-    "ram" takes the core's kernels, the layers with the most MACs first, only where the arena does not grow beyond what
-    the portable kernels need.
+    ``nodes`` are those that are left without what is constant; ``variants`` are the ways to compute each of them, the
+    best guess first and the portable one last. A choice is one way for each node, in the same order.
     """
-    chosen = choose(graph, core, optimize)
 
-    def placed(implementations: Mapping[int, Implementation]) -> Plan:
+    def __init__(self, graph: Graph, core: Core, *, name: str | None = None, optimize: str = "balanced") -> None:
+        """See `compile_graph`."""
+        self.graph, self.core, self.optimize = graph, core, optimize
+        self.name = identifier(name or graph.name)
+        self.live = drop_constant_channels(graph)  # the golden vectors still come from the whole graph
+        self.nodes = self.live.nodes
+        self.variants = [variants(node, core, optimize) for node in self.nodes]
+        self.own = core_kernels(core)
+        wide = any(tensor.dtype.itemsize == 8 for tensor in self.live.tensors)
+        self._alignment = 8 if wide else min(core.arena_align, 4)
+
+    def plan(self, chosen: Sequence[Implementation]) -> Plan:
+        """The order of the nodes and the places of the activations."""
+        ways = {id(node): way for node, way in zip(self.nodes, chosen, strict=True)}
         return plan(
-            graph,
-            alignment=alignment,
-            lead=lambda node: implementations[id(node)].lead,
-            scratch=lambda node: implementations[id(node)].scratch,
+            self.live,
+            alignment=self._alignment,
+            lead=lambda node: ways[id(node)].lead,
+            scratch=lambda node: ways[id(node)].scratch,
         )
 
-    if optimize != "ram":
-        return placed(chosen), chosen
-    lean = {id(node): portable(node) for node in graph.nodes}
-    least = placed(lean)
-    for node in sorted(graph.nodes, key=lambda node: -node.op.macs(node)):
-        if not chosen[id(node)].portable:
-            trial = placed({**lean, id(node): chosen[id(node)]})
-            if trial.arena <= least.arena:
-                lean[id(node)], least = chosen[id(node)], trial
-    return least, lean
+    def guess(self) -> list[Implementation]:
+        """The choice without a trial: "ram" needs no larger arena than the portable kernels do."""
+        first = [ways[0] for ways in self.variants]
+        if self.optimize != "ram":
+            return first
+        return self.fit(first, [node.op.macs(node) for node in self.nodes], self.portable_arena)
+
+    def fit(self, wanted: Sequence[Implementation], worth: Sequence[float], arena: int) -> list[Implementation]:
+        """The portable kernels and, those of the highest worth first, what is wanted as long as the arena holds it."""
+        chosen = [ways[-1] for ways in self.variants]
+        if self.plan(wanted).arena <= arena:
+            return list(wanted)
+        for i in sorted(range(len(wanted)), key=lambda i: -worth[i]):
+            if wanted[i] is not chosen[i]:
+                trial = [*chosen[:i], wanted[i], *chosen[i + 1 :]]
+                chosen = trial if self.plan(trial).arena <= arena else chosen
+        return chosen
+
+    @cached_property
+    def portable_arena(self) -> int:
+        """Bytes of the arena with the portable kernels."""
+        return self.plan([ways[-1] for ways in self.variants]).arena
+
+    def alone(self, index: int, way: Implementation) -> LayerCode:
+        """The code of one node by itself, for what is known of it before it is placed: its kernels and constants."""
+        code = LayerCode(self.nodes[index], 0, lambda tensor: "NULL", replace=self.own)
+        if not code.node.op.is_view:
+            way.emit(code)
+        return code
+
+    @cached_property
+    def _golden(self) -> tuple[list[Array], list[Array]]:
+        inputs = golden_inputs(self.graph)
+        return inputs, self.graph.run(inputs)
+
+    def project(self, chosen: Sequence[Implementation]) -> Project:
+        """The files of the model with these kernels.
+
+        Raises:
+            ModelError: the core cannot hold the constants.
+        """
+        placed, core, name = self.plan(chosen), self.core, self.name
+        layers = lower(placed, {id(node): way for node, way in zip(self.nodes, chosen, strict=True)}, self.own)
+        sizes = [constant.data.nbytes for layer in layers for constant in layer.constants]
+        weights = sum(sizes)
+        if core.progmem and (weights > AVR_NEAR_FLASH or max(sizes, default=0) > AVR_LARGEST_ARRAY):
+            raise ModelError(
+                f"the model has {weights:,} bytes of constants, {max(sizes):,} in one array; an AVR reaches "
+                f"{AVR_NEAR_FLASH:,} and {AVR_LARGEST_ARRAY:,}. Use a smaller model or another chip"
+            )
+        intro = introduction(placed, core, name, weights)
+        files = {
+            "model.h": header(placed, name, intro),
+            "model.c": source(placed, name, layers, self.own, intro),
+            "selftest.c": selftest(placed, name, *self._golden),
+            "harness.c": harness(placed, name),
+        }
+        return Project(name, core, placed, layers, files)
 
 
 def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:
