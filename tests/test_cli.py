@@ -121,7 +121,7 @@ def test_unknown_chip_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> N
 def test_missing_and_damaged_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot be read" in fails(capsys, "inspect", tmp_path / "none.tflite")
     (tmp_path / "text.tflite").write_text("hello")
-    assert "neither a .tflite nor a .tmdl" in fails(capsys, "inspect", tmp_path / "text.tflite")
+    assert "not a model that can be read" in fails(capsys, "inspect", tmp_path / "text.tflite")
     (tmp_path / "cut.tflite").write_bytes(MODEL.read_bytes()[:1000])
     assert "damaged" in fails(capsys, "inspect", tmp_path / "cut.tflite")
     assert "cannot be read" in fails(capsys, "inspect", tmp_path)

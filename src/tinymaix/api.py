@@ -21,7 +21,7 @@ Model = Graph | str | os.PathLike[str]
 
 
 def read(model: Model) -> Graph:
-    """Read a .tflite or .tmdl file and simplify it without changing a bit of any output.
+    """Read a .tflite, .tmdl, .h5 or .keras file and simplify it, which changes no bit of an integer model's outputs.
 
     Raises:
         ModelError: one sentence for everything that is damaged or not supported.

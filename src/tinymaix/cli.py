@@ -131,7 +131,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", type=Path, help="a .tflite or .tmdl file")
+    command.add_argument("model", metavar="MODEL", type=Path, help="a .tflite, .tmdl, .h5 or .keras file")
 
 
 def _build_options(command: argparse.ArgumentParser) -> None:

@@ -17,7 +17,15 @@ from tinymaix.ops.base import Operator, array
 from tinymaix.ops.emit import Argument, Kernel, LayerCode
 from tinymaix.ops.float_math import LOGISTIC_F32, TANH_F32
 from tinymaix.ops.lookup import RELU_F32
-from tinymaix.ops.recurrent_c import GATES_F32, HARD_SIGMOID_F32, LINEAR_F32, gru_kernel, lstm_kernel, rnn_kernel
+from tinymaix.ops.recurrent_c import (
+    GATES_F32,
+    HARD_SIGMOID6_F32,
+    HARD_SIGMOID_F32,
+    LINEAR_F32,
+    gru_kernel,
+    lstm_kernel,
+    rnn_kernel,
+)
 
 
 def _sigmoid(x: Array) -> Array:
@@ -33,6 +41,7 @@ GATE_FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Kernel]] = {
         lambda x: np.clip(x * np.float32(0.2) + np.float32(0.5), 0, 1).astype(np.float32),
         HARD_SIGMOID_F32,
     ),
+    "hard_sigmoid6": (lambda x: np.clip(x + np.float32(3), 0, 6).astype(np.float32) / np.float32(6), HARD_SIGMOID6_F32),
     "linear": (lambda x: x, LINEAR_F32),
 }
 """Functions that a gate may apply: (numpy, C kernel of (x, y, n) that may work in place)."""

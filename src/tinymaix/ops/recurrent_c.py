@@ -11,9 +11,23 @@ C_FUNCTIONS = {
     "sigmoid": "logistic_f32",
     "relu": "relu_f32",
     "hard_sigmoid": "hard_sigmoid_f32",
+    "hard_sigmoid6": "hard_sigmoid6_f32",
     "linear": "linear_f32",
 }
 """The C function of (x, y, n) for each function of a gate."""
+
+HARD_SIGMOID6_F32 = Kernel(
+    "hard_sigmoid6_f32",
+    """\
+static void hard_sigmoid6_f32(const float *x, float *y, int n)
+{
+    for (int i = 0; i < n; i++) {
+        float v = x[i] + 3.0f;
+        y[i] = (v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v) / 6.0f;
+    }
+}
+""",
+)
 
 HARD_SIGMOID_F32 = Kernel(
     "hard_sigmoid_f32",

@@ -11,7 +11,7 @@ MAX_FILE_BYTES = 2**29
 
 
 def read_model(path: str | os.PathLike[str]) -> Graph:
-    """Read a .tflite or .tmdl file. The graph is named after the file.
+    """Read a .tflite, .tmdl, .h5 or .keras file. The graph is named after the file.
 
     Raises:
         ModelError: the file cannot be read, is damaged, of an unknown format, or holds what is not supported.
@@ -39,4 +39,13 @@ def read_bytes(data: bytes, name: str = "model") -> Graph:
         from tinymaix.read.tmdl import read_tmdl
 
         return read_tmdl(data, name)
-    raise ModelError("not a model that can be read: it is neither a .tflite nor a .tmdl")
+    if data[:8] == b"\x89HDF\r\n\x1a\n":
+        from tinymaix.read.keras import read_h5
+
+        return read_h5(data, name)
+    if data[:4] == b"PK\3\4":
+        from tinymaix.read.keras import is_keras, read_keras
+
+        if is_keras(data):
+            return read_keras(data, name)
+    raise ModelError("not a model that can be read: it is no .tflite, .tmdl, .h5 or .keras file")

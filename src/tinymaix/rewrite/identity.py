@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinymaix.graph import Graph, ModelError, Node, Tensor
+from tinymaix.ops.reshape import Reshape
 from tinymaix.rewrite.fold import drop_dead, with_inputs
 
 
@@ -19,7 +20,7 @@ def drop_identities(graph: Graph) -> Graph:
     views: dict[int, Tensor] = {}  # view's output -> what it is a view of, by id
     nodes = []
     for node in graph.nodes:
-        node = _past_views(with_inputs(node, source), views)
+        node = _spelled_out(_past_views(with_inputs(node, source), views))
         if node.op.is_view and not node.input(0).is_constant:
             views[id(node.output)] = node.input(0)
         if _is_identity(node) and not any(t is node.output for t in graph.outputs):
@@ -27,6 +28,13 @@ def drop_identities(graph: Graph) -> Graph:
         else:
             nodes.append(node)
     return drop_dead(replace(graph, nodes=nodes))
+
+
+def _spelled_out(node: Node) -> Node:
+    """A RESHAPE with every size of its shape, so that the same network has the same nodes whatever file it is from."""
+    if isinstance(node.op, Reshape) and node.op.shape != node.output.shape:
+        return replace(node, op=Reshape(node.output.shape))
+    return node
 
 
 def _past_views(node: Node, views: dict[int, Tensor]) -> Node:

@@ -1,0 +1,110 @@
+"""A Keras model -> Graph, straight from the file, without Keras: .h5 (Keras 2 and 3) and .keras (Keras 3).
+
+The model is described by JSON, its weights are HDF5. Nothing in the file is executed: Lambda and custom layers are
+refused by name.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from typing import Any
+
+from tinymaix.graph import Graph, ModelError
+from tinymaix.read.keras_model import read_graph
+from tinymaix.read.keras_weights import (
+    MAX_WEIGHT_BYTES,
+    NamedModel,
+    NumberedWeights,
+    Store,
+    damaged_file,
+    member,
+)
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+MAX_CONFIG_BYTES = 2**23
+
+
+def read_h5(data: bytes, name: str = "model") -> Graph:
+    """Read a whole model that was saved as .h5.
+
+    Args:
+        data: the whole file.
+        name: what to call the graph.
+
+    Raises:
+        ModelError: one sentence for everything that is damaged or not supported.
+    """
+    with Store(data) as store:
+        config = _attribute(store.file, "model_config")
+        if config is None:
+            raise ModelError(
+                "the .h5 holds no model_config: it has weights only; save the whole model with model.save()"
+            )
+        weights = member(store.file, "model_weights")
+        if weights is None:
+            raise ModelError("the .h5 holds no model_weights; save the whole model with model.save()")
+        version = _attribute(weights, "keras_version") or _attribute(store.file, "keras_version")
+        return read_graph(_json(config, "model_config"), NamedModel(store, weights), name, _major(version))
+
+
+def read_keras(data: bytes, name: str = "model") -> Graph:
+    """Read a .keras file, a ZIP archive with config.json and model.weights.h5. Arguments and errors as `read_h5`."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, LookupError) as error:
+        raise ModelError(f"the .keras archive is damaged ({error})") from None
+    config = _unzip(archive, "config.json", MAX_CONFIG_BYTES)
+    metadata = _json(_unzip(archive, "metadata.json", MAX_CONFIG_BYTES), "metadata.json")
+    version = metadata.get("keras_version") if isinstance(metadata, dict) else None
+    with Store(_unzip(archive, "model.weights.h5", MAX_WEIGHT_BYTES)) as store:
+        weights = NumberedWeights(store, store.file)
+        return read_graph(_json(config, "config.json"), weights, name, _major(version))
+
+
+def is_keras(data: bytes) -> bool:
+    """Whether a ZIP archive is a .keras file."""
+    try:
+        return "config.json" in zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, LookupError):
+        return False
+
+
+def _unzip(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """A member of the archive, however large it claims to be read only up to the limit."""
+    try:
+        with archive.open(name) as file:
+            data = file.read(limit + 1)
+    except KeyError:
+        raise ModelError(f"the .keras archive holds no {name}; save the whole model with model.save()") from None
+    except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise ModelError(f"{name} in the .keras archive is damaged ({error})") from None
+    if len(data) > limit:
+        raise ModelError(f"{name} unpacks to more than {limit >> 20} MB, too large for a model of a microcontroller")
+    return data
+
+
+def _attribute(group: Any, name: str) -> str | None:
+    """A text among the attributes of a group, None where it is absent."""
+    with damaged_file():
+        value = group.attrs.get(name)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
+
+
+def _json(text: str | bytes, what: str) -> Any:
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ModelError(f"{what} has more than {MAX_CONFIG_BYTES >> 20} MB; the file is damaged")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{what} is not JSON ({error})") from None
+
+
+def _major(version: object) -> int:
+    """The major version in "2.9.0"; 2 where it is not stated."""
+    number = str(version or "2").split(".")[0]
+    return int(number) if number.isdecimal() and len(number) < 5 else 2

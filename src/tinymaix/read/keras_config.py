@@ -1,0 +1,176 @@
+"""The config of a Keras model, as Keras 2 and Keras 3 write it -> layers and what each of their calls takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tinymaix.graph import ModelError
+
+MODELS = ("Sequential", "Functional", "Model")
+MAX_DEPTH = 16
+TENSOR_OPERATIONS = {
+    "__operators__.add": "Add",
+    "__operators__.sub": "Subtract",
+    "math.add": "Add",
+    "math.multiply": "Multiply",
+    "math.subtract": "Subtract",
+    "math.maximum": "Maximum",
+    "math.minimum": "Minimum",
+    "concat": "Concatenate",
+}
+"""Functions of TensorFlow on tensors that Keras 2 stores as layers -> the layer that does the same."""
+
+
+class Ref(NamedTuple):
+    """A tensor: output ``output`` of call ``call`` of a layer."""
+
+    layer: str
+    call: int
+    output: int
+
+
+Operand = Ref | float
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A layer of a model, and the operands of each of its calls."""
+
+    kind: str
+    name: str
+    config: dict[str, Any]
+    calls: list[list[Operand]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model: its layers, and the tensors that go in and come out."""
+
+    entries: list[Entry]
+    inputs: list[Ref]
+    outputs: list[Ref]
+
+
+def parse(kind: str, config: Any) -> Model:
+    """A Sequential or functional model's config."""
+    if kind not in MODELS:
+        raise ModelError(
+            f"the model is a {kind}: only its own Python code says what it computes; build it as a functional or "
+            "Sequential model"
+        )
+    layers = config if isinstance(config, list) else config.get("layers") if isinstance(config, dict) else None
+    if not isinstance(layers, list) or not layers:
+        raise ModelError(f"the {kind} model holds no layers")
+    return _sequential(layers, config) if kind == "Sequential" else _functional(layers, config)
+
+
+def _sequential(layers: list[Any], config: Any) -> Model:
+    """Each layer called once on the output of the one before."""
+    entries = [_entry(layer, []) for layer in layers]
+    if entries[0].kind != "InputLayer":
+        shape = entries[0].config.get("batch_input_shape") or entries[0].config.get("batch_shape")
+        if shape is None and isinstance(config, dict):
+            shape = config.get("build_input_shape")
+        entries.insert(0, Entry("InputLayer", f"{entries[0].name}_input", {"batch_shape": shape}, [[]]))
+    else:
+        entries[0] = Entry("InputLayer", entries[0].name, entries[0].config, [[]])
+    for i in range(1, len(entries)):
+        entries[i].calls.append([Ref(entries[i - 1].name, 0, 0)])
+    return Model(entries, [Ref(entries[0].name, 0, 0)], [Ref(entries[-1].name, 0, 0)])
+
+
+def _functional(layers: list[Any], config: Any) -> Model:
+    entries = []
+    for layer in layers:
+        calls = layer.get("inbound_nodes", []) if isinstance(layer, dict) else []
+        if not isinstance(calls, list):
+            raise ModelError("the inbound_nodes of a layer are not a list")
+        entry = _entry(layer, [_call(call) for call in calls])
+        entries.append(Entry("InputLayer", entry.name, entry.config, [[]]) if entry.kind == "InputLayer" else entry)
+    return Model(entries, _refs(config.get("input_layers")), _refs(config.get("output_layers")))
+
+
+def _entry(layer: Any, calls: list[list[Operand]]) -> Entry:
+    kind, config = class_and_config(layer, "a layer")
+    name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None)
+    config = {"layers": config} if isinstance(config, list) else config  # a Sequential of Keras 1
+    operation = config.get("function") if kind == "TFOpLambda" else None
+    return Entry(TENSOR_OPERATIONS.get(str(operation), kind), str(name)[:200], config, calls)
+
+
+def class_and_config(value: Any, what: str) -> tuple[str, Any]:
+    if not isinstance(value, dict) or not isinstance(value.get("class_name"), str):
+        raise ModelError(f"the config of {what} lacks its class_name; the file is damaged")
+    config = value.get("config")
+    if not isinstance(config, dict | list):
+        raise ModelError(f"the config of {what} of class {value['class_name'][:80]} is missing; the file is damaged")
+    return value["class_name"], config
+
+
+def _call(call: Any) -> list[Operand]:
+    """The operands of one call: lists [layer, call, output, keywords] in Keras 2, a dict of arguments in Keras 3."""
+    if isinstance(call, dict):
+        return list(_operands([call.get("args"), _tensors(call.get("kwargs"))]))
+    if isinstance(call, list) and len(call) == 4 and isinstance(call[0], str):
+        call = [call]
+    operands: list[Operand] = []
+    for item in call if isinstance(call, list) else [call]:
+        operands += _operands(item[:3] if isinstance(item, list) else item)
+        if isinstance(item, list) and len(item) > 3:
+            operands += _operands(_tensors(item[3]) if not _is_operand(item[3]) else item[3])
+    return operands
+
+
+def _tensors(keywords: Any) -> list[Any]:
+    """The arguments given by name that are tensors or the other operand; switches such as training are left out."""
+    if not isinstance(keywords, dict):
+        return []
+    return [value for key, value in keywords.items() if key in ("x2", "y") or _has_ref(value)]
+
+
+def _has_ref(value: Any) -> bool:
+    return any(isinstance(operand, Ref) for operand in _operands(value))
+
+
+def _is_operand(value: Any) -> bool:
+    return _ref(value) is not None
+
+
+def _operands(value: Any, depth: int = 0) -> Iterator[Operand]:
+    """Tensors and numbers in nested lists, in their order."""
+    ref = _ref(value)
+    if ref is not None:
+        yield ref
+    elif isinstance(value, list | tuple) and depth < MAX_DEPTH:
+        for item in value:
+            yield from _operands(item, depth + 1)
+    elif isinstance(value, dict) and depth < MAX_DEPTH:
+        for item in value.values():
+            yield from _operands(item, depth + 1)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield float(value)
+
+
+def _ref(value: Any) -> Ref | None:
+    """["conv", 0, 0], or that inside a __keras_tensor__."""
+    if isinstance(value, dict) and value.get("class_name") == "__keras_tensor__":
+        config = value.get("config")
+        value = config.get("keras_history") if isinstance(config, dict) else None
+    if (
+        isinstance(value, list)
+        and len(value) == 3
+        and isinstance(value[0], str)
+        and all(isinstance(v, int) and not isinstance(v, bool) for v in value[1:])
+    ):
+        return Ref(value[0], value[1], value[2])
+    return None
+
+
+def _refs(value: Any) -> list[Ref]:
+    """The tensors of input_layers or output_layers: one, a list, or a dict of them."""
+    refs = [operand for operand in _operands(value) if isinstance(operand, Ref)]
+    if not refs:
+        raise ModelError("the config of the model does not say what its inputs and outputs are; the file is damaged")
+    return refs

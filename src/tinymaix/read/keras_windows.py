@@ -1,0 +1,156 @@
+"""Layers of Keras that slide, pad, crop and resize: 1-D ones become 2-D ones on an image of height 1."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinymaix.graph import Array, ModelError, Tensor
+from tinymaix.ops.window import Padding, Pair, extent, same_padding
+from tinymaix.read.keras_activations import activate
+from tinymaix.read.keras_layer import Layer, rank, weight_shape
+
+
+def _axes(layer: Layer) -> int:
+    """1 for Conv1D and its like, 2 for Conv2D."""
+    return 1 if "1D" in layer.kind else 2
+
+
+def _image(layer: Layer, x: Tensor) -> Tensor:
+    """The input as (batch, height, width, channels)."""
+    layer.channels_last()
+    rank(x, 2 + _axes(layer))
+    return x if _axes(layer) == 2 else layer.reshape(x, (x.shape[0], 1, *x.shape[1:]))
+
+
+def _flat(layer: Layer, y: Tensor) -> Tensor:
+    """The output in the layer's own dimensions."""
+    return y if _axes(layer) == 2 else layer.reshape(y, (y.shape[0], *y.shape[2:]))
+
+
+def _pair(layer: Layer, key: str, default: int = 1) -> Pair:
+    sizes = layer.sizes(key, _axes(layer), default)
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])
+
+
+def _padding(layer: Layer, x: Tensor, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> Padding:
+    choices = ("valid", "same", "causal") if layer.kind.endswith("1D") else ("valid", "same")
+    match layer.choice("padding", choices):
+        case "same":
+            return same_padding(x.shape[1], x.shape[2], kernel, stride, dilation)
+        case "causal":
+            return 0, 0, extent(kernel[1], dilation[1]) - 1, 0
+    return 0, 0, 0, 0
+
+
+def _window(layer: Layer, x: Tensor) -> tuple[Pair, dict[str, Any]]:
+    """Kernel, and the attributes of the operator."""
+    kernel, stride, dilation = _pair(layer, "kernel_size"), _pair(layer, "strides"), _pair(layer, "dilation_rate")
+    padding = _padding(layer, x, kernel, stride, dilation)
+    return kernel, {"stride": stride, "dilation": dilation, "padding": padding}
+
+
+def _bias(layer: Layer, values: list[Array], channels: int) -> Tensor | None:
+    return layer.constant("bias", weight_shape(values[0], (channels,), "bias")) if values else None
+
+
+def convolution(layer: Layer, x: Tensor) -> Tensor:
+    """Conv1D and Conv2D, grouped too; kernel (height, width, in / groups, out)."""
+    x = _image(layer, x)
+    kernel, attributes = _window(layer, x)
+    filters, groups = layer.size("filters"), layer.size("groups", 1)
+    weights, *bias = layer.weights.take("kernel", *_with_bias(layer))
+    weights = weight_shape(weights, (*kernel[2 - _axes(layer) :], x.shape[3] // groups, filters), "kernel")
+    weights = weights.reshape(*kernel, -1, filters).transpose(3, 0, 1, 2)
+    y = layer.op("CONV_2D", x, layer.constant("kernel", weights), _bias(layer, bias, filters), **attributes)
+    return activate(layer, _flat(layer, y))
+
+
+def depthwise(layer: Layer, x: Tensor) -> Tensor:
+    """DepthwiseConv1D and 2D; kernel (height, width, in, multiplier)."""
+    x = _image(layer, x)
+    weights, *bias = layer.weights.take("depthwise_kernel|kernel", *_with_bias(layer))
+    y = _depthwise(layer, x, weights, bias)
+    return activate(layer, _flat(layer, y))
+
+
+def _depthwise(layer: Layer, x: Tensor, weights: Array, bias: list[Array]) -> Tensor:
+    kernel, attributes = _window(layer, x)
+    channels, multiplier = x.shape[3], layer.size("depth_multiplier", 1)
+    weights = weight_shape(weights, (*kernel[2 - _axes(layer) :], channels, multiplier), "depthwise kernel")
+    constant = layer.constant("depthwise_kernel", weights.reshape(1, *kernel, channels * multiplier))
+    return layer.op("DEPTHWISE_CONV_2D", x, constant, _bias(layer, bias, channels * multiplier), **attributes)
+
+
+def separable(layer: Layer, x: Tensor) -> Tensor:
+    """A depthwise and a pointwise convolution."""
+    x = _image(layer, x)
+    filters = layer.size("filters")
+    weights, pointwise, *bias = layer.weights.take("depthwise_kernel", "pointwise_kernel", *_with_bias(layer))
+    y = _depthwise(layer, x, weights, [])
+    pointwise = weight_shape(pointwise, (*(1,) * _axes(layer), y.shape[3], filters), "pointwise kernel")
+    constant = layer.constant("pointwise_kernel", pointwise.reshape(1, 1, -1, filters).transpose(3, 0, 1, 2))
+    y = layer.op("CONV_2D", y, constant, _bias(layer, bias, filters))
+    return activate(layer, _flat(layer, y))
+
+
+def _with_bias(layer: Layer) -> list[str]:
+    return ["bias"] if layer.flag("use_bias", True) else []
+
+
+def pool(layer: Layer, x: Tensor) -> Tensor:
+    """MaxPooling and AveragePooling."""
+    x = _image(layer, x)
+    size = _pair(layer, "pool_size", 2)
+    stride = size if layer.config.get("strides") is None else _pair(layer, "strides")
+    kind = "MAX_POOL_2D" if layer.kind.startswith("Max") else "AVERAGE_POOL_2D"
+    return _flat(layer, layer.op(kind, x, pool=size, stride=stride, padding=_padding(layer, x, size, stride)))
+
+
+def global_average(layer: Layer, x: Tensor) -> Tensor:
+    layer.channels_last()
+    rank(x, 2 + _axes(layer))
+    return layer.op("MEAN", x, axes=tuple(range(1, 1 + _axes(layer))), keep_dims=layer.flag("keepdims", False))
+
+
+def global_max(layer: Layer, x: Tensor) -> Tensor:
+    x = _image(layer, x)
+    y = layer.op("MAX_POOL_2D", x, pool=x.shape[1:3], stride=x.shape[1:3])
+    return _flat(layer, y) if layer.flag("keepdims", False) else layer.reshape(y, (y.shape[0], y.shape[3]))
+
+
+def _pairs(layer: Layer, key: str) -> tuple[Pair, ...]:
+    """Sizes before and after each of the four axes."""
+    pairs = layer.pairs(key, _axes(layer))
+    return ((0, 0), *((0, 0),) * (2 - len(pairs)), *pairs, (0, 0))
+
+
+def zero_padding(layer: Layer, x: Tensor) -> Tensor:
+    return _flat(layer, layer.op("PAD", _image(layer, x), pads=_pairs(layer, "padding")))
+
+
+def cropping(layer: Layer, x: Tensor) -> Tensor:
+    x = _image(layer, x)
+    pairs = _pairs(layer, "cropping")
+    sizes = tuple(size - before - after for size, (before, after) in zip(x.shape, pairs, strict=True))
+    if min(sizes) < 1:
+        raise ModelError(f"it crops an input of shape {list(x.shape)} to nothing")
+    return _flat(layer, layer.op("SLICE", x, begin=tuple(before for before, _ in pairs), size=sizes))
+
+
+def upsampling(layer: Layer, x: Tensor) -> Tensor:
+    """UpSampling1D and 2D by whole factors."""
+    x = _image(layer, x)
+    factors = _pair(layer, "size", 2)
+    size = x.shape[1] * factors[0], x.shape[2] * factors[1]
+    if layer.choice("interpolation", ("nearest", "bilinear")) == "nearest":
+        return _flat(layer, layer.op("RESIZE_NEAREST_NEIGHBOR", x, size=size))
+    return layer.op("RESIZE_BILINEAR", x, size=size, half_pixel_centers=True)
+
+
+def resizing(layer: Layer, x: Tensor) -> Tensor:
+    layer.channels_last()
+    rank(x, 4)
+    if layer.flag("crop_to_aspect_ratio", False) or layer.flag("pad_to_aspect_ratio", False):
+        raise ModelError("keeping the aspect ratio is not supported")
+    layer.choice("interpolation", ("bilinear",))
+    return layer.op("RESIZE_BILINEAR", x, size=(layer.size("height"), layer.size("width")), half_pixel_centers=True)

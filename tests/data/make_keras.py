@@ -1,0 +1,43 @@
+"""Make tests/data/keras_*.zip: the networks of tests/keras_nets.py as Keras saves them, with an input and its output.
+
+Run with `python -m tests.data.make_keras` where Keras 3 and a backend are installed.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from tests.keras_nets import NETS, build, inputs
+
+
+def main() -> None:
+    folder = Path(__file__).parent
+    for name in NETS:
+        model = build(name)
+        given = inputs(model)
+        outputs = model(given if len(given) > 1 else given[0], training=False)
+        outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
+        arrays = {f"x{i}": x for i, x in enumerate(given)} | {f"y{i}": np.asarray(y) for i, y in enumerate(outputs)}
+        vectors = io.BytesIO()
+        np.savez(vectors, **arrays)
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            zipfile.ZipFile(folder / f"keras_{name}.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        ):
+            for suffix in ("h5", "keras"):
+                path = Path(scratch) / f"model.{suffix}"
+                model.save(path)
+                archive.writestr(
+                    zipfile.ZipInfo(path.name, (2026, 1, 1, 0, 0, 0)), path.read_bytes(), zipfile.ZIP_DEFLATED
+                )
+            archive.writestr(
+                zipfile.ZipInfo("vectors.npz", (2026, 1, 1, 0, 0, 0)), vectors.getvalue(), zipfile.ZIP_DEFLATED
+            )
+
+
+if __name__ == "__main__":
+    main()

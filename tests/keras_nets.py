@@ -1,0 +1,172 @@
+"""Small networks in Keras 3 with random weights: together they hold every layer that is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+
+def import_keras() -> Any:
+    """Keras on whatever backend is installed. Raises ImportError where there is none."""
+    backend = next((name for name in ("jax", "torch", "tensorflow") if find_spec(name)), None)
+    if backend is None:
+        raise ImportError("keras has no backend: install jax, torch or tensorflow")
+    os.environ.setdefault("KERAS_BACKEND", backend)
+    return import_module("keras")
+
+
+def build(name: str) -> Any:
+    """The network of that name in `NETS`, the same one each time."""
+    keras = import_keras()
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(1)
+    model = NETS[name](keras, keras.layers)
+    rng = np.random.default_rng(2)
+    for layer in model._flatten_layers():
+        if not layer._trainable_variables and not layer._non_trainable_variables:
+            continue
+        for variable in layer._trainable_variables + layer._non_trainable_variables:
+            kind = variable.name
+            if "seed" in kind or kind == "count":
+                continue
+            low, high = (0.5, 2.0) if "variance" in kind or "gamma" in kind else (-0.7, 0.7)
+            variable.assign(rng.uniform(low, high, variable.shape).astype(np.float32))
+    return model
+
+
+def inputs(model: Any) -> list[np.ndarray[Any, np.dtype[Any]]]:
+    """Random inputs with a batch of 1."""
+    rng = np.random.default_rng(3)
+    return [
+        rng.integers(0, 5, (1, *t.shape[1:])).astype(np.int32)
+        if "int" in str(t.dtype)
+        else rng.uniform(-1, 1, (1, *t.shape[1:])).astype(np.float32)
+        for t in model.inputs
+    ]
+
+
+def cnn_1d(keras: Any, L: Any) -> Any:
+    return keras.Sequential(
+        [
+            L.Input((20, 3)),
+            L.Conv1D(4, 3, padding="same"),
+            L.BatchNormalization(),
+            L.Activation("relu"),
+            L.MaxPooling1D(2),
+            L.SeparableConv1D(5, 3, activation="relu", depth_multiplier=2),
+            L.Conv1D(4, 3, padding="causal", dilation_rate=2, use_bias=False),
+            L.BatchNormalization(scale=False),
+            L.ReLU(),
+            L.ZeroPadding1D((1, 2)),
+            L.DepthwiseConv1D(3, strides=2),
+            L.Cropping1D(1),
+            L.UpSampling1D(2),
+            L.AveragePooling1D(2, strides=1, padding="same"),
+            L.GlobalAveragePooling1D(),
+            L.Dropout(0.3),
+            L.Dense(3, activation="softmax"),
+        ]
+    )
+
+
+def cnn_2d(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((12, 10, 3))
+    x = L.Rescaling(1 / 127.5, offset=-1.0)(x)
+    x = L.Conv2D(4, 3, strides=2, padding="same", use_bias=False)(x)
+    x = L.BatchNormalization()(x)
+    x = a = L.ReLU(6.0)(x)
+    x = L.DepthwiseConv2D(3, padding="same", depth_multiplier=2, dilation_rate=2)(x)
+    x = L.BatchNormalization(center=False)(x)
+    x = L.Activation("relu6")(x)
+    x = L.Conv2D(4, 1, groups=2)(x)
+    x = L.Add()([a, x])
+    x = L.Activation("relu")(x)
+    x = L.SeparableConv2D(4, (3, 2), padding="valid", activation="relu")(x)
+    x = L.ZeroPadding2D(((0, 1), (2, 1)))(x)
+    x = L.Conv2D(4, 3, activation="relu")(x)
+    x = L.UpSampling2D((2, 1))(x)
+    x = L.Cropping2D(((1, 0), (0, 1)))(x)
+    x = L.Concatenate()([L.MaxPooling2D(2, strides=1)(x), L.AveragePooling2D(2, strides=1)(x)])
+    x = L.Concatenate(axis=-1)([L.GlobalMaxPooling2D()(x), L.GlobalAveragePooling2D()(x)])
+    return keras.Model(inputs, L.Dense(5, activation="softmax")(x))
+
+
+def merges(keras: Any, L: Any) -> Any:
+    a, b = keras.Input((2, 3, 4), name="left"), keras.Input((2, 3, 4), name="right")
+    parts = [
+        L.Subtract()([a, b]), L.Multiply()([a, b, a]), L.Average()([a, b, b]), L.Maximum()([a, b]),
+        L.Minimum()([a, b]), L.Add()([a, b, a]),
+    ]  # fmt: skip
+    x = L.Concatenate(axis=2)(parts)
+    x = L.Permute((3, 1, 2))(x)
+    x = L.BatchNormalization(axis=1)(x)
+    x = L.Reshape((4, -1))(x)
+    x = L.Softmax()(x)
+    return keras.Model([a, b], [L.Flatten()(x), L.Dense(2)(x)])
+
+
+def recurrent(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((6, 3))
+    x = L.LSTM(4, return_sequences=True)(x)
+    x = L.Bidirectional(L.GRU(3, return_sequences=True, reset_after=False))(x)
+    x = L.TimeDistributed(L.Dense(4, activation="relu"))(x)
+    x = L.GRU(3, return_sequences=True, go_backwards=True, recurrent_activation="hard_sigmoid")(x)
+    x = L.SimpleRNN(3, return_sequences=True, use_bias=False)(x)
+    x = L.Bidirectional(L.LSTM(2), merge_mode="ave")(x)
+    return keras.Model(inputs, x)
+
+
+def nested(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((6,))
+    block = keras.Sequential([L.Input((6,)), L.Dense(6, activation="tanh"), L.Dense(6)], name="block")
+    y = keras.Input((6,))
+    twice = keras.Model(y, L.Add()([block(y), y]), name="twice")
+    shared = L.Dense(6, name="shared")
+    x = shared(twice(shared(block(x))))
+    x = x * 0.5 + x
+    return keras.Model(inputs, L.Dense(2, name="last")(x - 1.0))
+
+
+def activations(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((4, 3))
+    names = ["sigmoid", "tanh", "silu", "hard_sigmoid", "hard_silu", "linear", "relu", "relu6", "leaky_relu"]
+    outputs = [L.Activation(name)(x) for name in names]
+    outputs += [L.LeakyReLU(negative_slope=0.1)(x), L.ReLU(max_value=0.5)(x), L.ReLU(negative_slope=0.2)(x)]
+    return keras.Model(inputs, L.Concatenate()(outputs))
+
+
+def more_activations(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((4, 3))
+    names = ["elu", "selu", "gelu", "exponential", "softplus", "softsign", "mish", "log_softmax"]
+    outputs = [L.Activation(name)(x) for name in names] + [L.ELU(alpha=0.5)(x), L.PReLU(shared_axes=[1])(x)]
+    return keras.Model(inputs, L.Concatenate()(outputs))
+
+
+def unet(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((8, 8, 2))
+    x = a = L.Conv2D(3, 3, padding="same", activation="relu")(x)
+    x = L.Conv2D(4, 3, strides=2, padding="same", activation="relu")(x)
+    x = L.Conv2DTranspose(3, 3, strides=2, padding="same", activation="relu")(x)
+    x = L.Concatenate()([a, x])
+    x = L.Conv2DTranspose(2, 2, strides=2, use_bias=False)(x)
+    x = L.UpSampling2D(2, interpolation="bilinear")(x)
+    return keras.Model(inputs, L.Resizing(10, 12)(x))
+
+
+def table(keras: Any, L: Any) -> Any:
+    numbers, words = keras.Input((4,)), keras.Input((3,), dtype="int32")
+    x = L.Dense(5, activation="relu")(L.Normalization()(numbers))
+    x = L.RepeatVector(3)(x)
+    x = L.Concatenate()([x, L.Embedding(5, 2)(words)])
+    x = L.LayerNormalization()(x)
+    return keras.Model([numbers, words], L.Dense(1)(L.Flatten()(x)))
+
+
+NETS: dict[str, Callable[[Any, Any], Any]] = {
+    net.__name__: net for net in (cnn_1d, cnn_2d, merges, recurrent, nested, activations)
+}

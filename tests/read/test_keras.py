@@ -1,0 +1,125 @@
+"""Keras models read from the file alone give what Keras gives, and compile to the C of the same network's .tflite."""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import model_files, model_id
+from tests.keras_nets import NETS, build, import_keras
+from tests.keras_nets import inputs as random_inputs
+from tests.oracles import check_compiled
+from tinymaix.api import read
+from tinymaix.chips import find_chip
+from tinymaix.compile.project import compile_graph, golden_inputs
+from tinymaix.cores import find
+from tinymaix.deploy import Deployment
+from tinymaix.graph import Array, Graph
+from tinymaix.read import read_bytes
+from tinymaix.rewrite import simplify
+
+DATA = Path(__file__).parents[1] / "data"
+TOLERANCE = 1e-5
+FROM_KERAS = 1e-4
+"""Of the largest value, for models with many layers."""
+
+
+def fixture(name: str) -> tuple[dict[str, bytes], list[Array], list[Array]]:
+    """Files by suffix, inputs and outputs of a network that Keras saved (tests/data/make_keras.py)."""
+    with zipfile.ZipFile(DATA / f"keras_{name}.zip") as archive:
+        files = {suffix: archive.read(f"model.{suffix}") for suffix in ("h5", "keras")}
+        vectors = np.load(io.BytesIO(archive.read("vectors.npz")))
+    given, expected = ([vectors[k] for k in sorted(vectors) if k[0] == side] for side in "xy")
+    return files, given, expected
+
+
+def expect_close(graph: Graph, given: Sequence[Array], expected: Sequence[Array], tolerance: float) -> None:
+    found = graph.run(given)
+    assert [a.shape for a in found] == [b.shape for b in expected]
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1.0, float(np.abs(b).max())))
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_saved_networks(name: str) -> None:
+    files, given, expected = fixture(name)
+    for data in files.values():
+        graph = read_bytes(data)
+        expect_close(graph, given, expected, TOLERANCE)
+        expect_close(simplify(graph), given, expected, TOLERANCE)
+
+
+def test_saved_networks_compiled() -> None:
+    cases = []
+    for name in NETS:
+        files, given, _ = fixture(name)
+        cases.append((simplify(read_bytes(files["keras"])), [given]))
+    check_compiled(cases, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cnn_1d", "recurrent"])
+def test_saved_networks_on_a_chip(name: str) -> None:
+    files, given, expected = fixture(name)
+    deployment = Deployment(simplify(read_bytes(files["h5"])), find_chip("cortex-m4"))
+    outputs, _ = deployment.run(given)
+    np.testing.assert_allclose(outputs[0], expected[0], rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("suffix", ["h5", "keras"])
+def test_networks_of_the_keras_that_is_installed(suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("keras")
+    try:
+        import_keras()
+    except ImportError as error:
+        pytest.skip(str(error))
+    for name in NETS:
+        model = build(name)
+        given = random_inputs(model)
+        outputs = model(given if len(given) > 1 else given[0], training=False)
+        path = tmp_path / f"{name}.{suffix}"
+        model.save(path)
+        expected = [np.asarray(y) for y in (outputs if isinstance(outputs, list | tuple) else [outputs])]
+        expect_close(read(path), given, expected, TOLERANCE)
+
+
+def pairs() -> list[tuple[Path, Path]]:
+    """Models that are there as .h5 and as float .tflite."""
+    found = []
+    for path in model_files("tinymaix/h5/*.h5"):
+        twin = path.parents[1] / "tflite" / f"{path.stem}_f.tflite"
+        if twin.is_file():
+            found.append((path, twin))
+    return found
+
+
+@pytest.mark.parametrize("path", model_files("**/*.h5"), ids=model_id)
+def test_shared_models_are_read(path: Path) -> None:
+    graph = read(path)
+    kinds = {node.op.kind for node in graph.nodes}
+    assert not kinds & {"MUL", "RELU", "RELU6", "PAD"}, "batch norm, activations and padding are not fused"
+
+
+@pytest.mark.parametrize(("path", "twin"), pairs(), ids=lambda p: p.stem)
+def test_same_c_as_from_tflite(path: Path, twin: Path) -> None:
+    """The same nodes with weights that differ by the rounding of batch norm, and the same C but for those."""
+    graph, other = read(path), read(twin)
+    given = golden_inputs(graph)
+    expect_close(graph, given, other.run(given), FROM_KERAS)
+    for a, b in zip(graph.constants, other.constants, strict=True):
+        assert a.data is not None
+        assert b.data is not None
+        np.testing.assert_allclose(a.data, b.data, rtol=0, atol=1e-5 * max(1.0, float(np.abs(b.data).max())))
+    texts = [compile_graph(g, find("cortex-m4"), name="net").files["model.c"] for g in (graph, other)]
+    assert without_values(texts[0]) == without_values(texts[1])
+
+
+def without_values(source: str) -> list[str]:
+    """The C without comments and without the values of constants."""
+    text = re.sub(r"/\*.*?\*/", "", source, flags=re.S)
+    return re.sub(r"= \{[^}]*\}", "= {}", text).split("\n")
