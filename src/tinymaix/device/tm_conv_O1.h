@@ -1,116 +1,491 @@
-/* tm_conv_O1.h: the convolutions of TM_OPT1, part of tm_layers.c. Several output channels share the inputs under the kernel,
- * which are gathered once, in the order of the weights: channel, row, column. Costs 12 bytes of RAM for each of TM_MAX_CSIZE
- * channels and one for each of TM_MAX_KCSIZE inputs; a kernel with a larger area falls back to the small convolution. */
+/* tm_conv_O1.h: the convolutions of TM_OPT1, part of tm_layers.c. TM_TILE output pixels share each weight that is read, and
+ * the channels of a block the inputs under the kernel, which are gathered once, in the order of the weights: channel, row,
+ * column. An architecture may bring its own tile: TM_TILE, TM_TILE_TAPS, tm_tile_t, tm_tile_put and tm_tile_dot; its own
+ * tm_row_3x3: TM_ROW_3X3; and its own tm_postprocess_row: TM_POSTPROCESS_ROW.
+ * What is too large for the tile falls back to the small convolution. */
+
+#define TM_SUMS ((TM_MAX_CSIZE + 1) / 2 * 2) /* channels of a block, as pairs */
+#ifndef TM_MUL
+#define TM_MUL(a, b) ((sumtype_t)(a) * (b))
+#endif
+
+#ifndef TM_TILE
+#if TM_MDL_TYPE != TM_MDL_INT8
+#define TM_TILE 1
+#elif defined(__riscv) || defined(__aarch64__) /* many registers */
+#define TM_TILE 4
+#else
+#define TM_TILE 2
+#endif
+
+#if TM_TILE == 1
+typedef mtype_t tm_tile_t;
+#define TM_TILE_TAPS (TM_MAX_KCSIZE * 4 / sizeof(mtype_t)) /* that a tile has room for */
+
+/* The n inputs of one of the pixels. A tile's pixels are put in order. */
+TM_INLINE void tm_tile_put(tm_tile_t *tile, int pixel, const mtype_t *sptr, uint32_t n)
+{
+    (void)pixel;
+    if (tile != sptr)
+        memcpy(tile, sptr, n * sizeof(*tile));
+}
+
+/* sums[0] += the tile's first pixel times the kernel at kptr0, sums[1] += it times that at kptr1; the
+ * sums of the next pixel lie apart further on. */
+TM_INLINE void tm_tile_dot(const tm_tile_t *tile, const wtype_t *kptr0, const wtype_t *kptr1, uint32_t size,
+                           sumtype_t *sums, unsigned apart)
+{
+    sumtype_t r[2];
+    (void)apart;
+    if (size == 9) {
+        tm_dot_prod_3x3x1(tile, kptr0, r);
+        tm_dot_prod_3x3x1(tile, kptr1, r + 1);
+    } else if (kptr1 == kptr0 + size)
+        tm_dot_prod_pack2(tile, kptr0, size, r);
+    else {
+        tm_dot_prod(tile, kptr0, size, r);
+        tm_dot_prod(tile, kptr1, size, r + 1);
+    }
+    sums[0] += r[0];
+    sums[1] += r[1];
+}
+
+#else
+/* Two pixels in one word, a + b * 2^16: one multiplication does two MACs. The sum of two such products has halves of
+ * -32512 to 32768; so with HALVES added none is negative, none overflows, and the upper one is exact. The lower one
+ * follows from the sum of the whole words, of which the low 32 bits will do. */
+typedef uint32_t tm_tile_t;
+#define TM_TILE_TAPS TM_MAX_KCSIZE
+#define HALVES 0x7F007F00u
+#ifdef __GNUC__ /* or compilers load everything first, and run out of registers */
+#define KEEP_ORDER() __asm__ volatile("" ::: "memory")
+#else
+#define KEEP_ORDER() ((void)0)
+#endif
+
+TM_INLINE void tm_tile_put(tm_tile_t *tile, int pixel, const mtype_t *sptr, uint32_t n)
+{
+    const mtype_t *end = sptr + n;
+    tile += pixel / 2;
+    if (pixel & 1) {
+        for (; end - sptr >= 4; sptr += 4, tile += 2 * TM_TILE) {
+            tile[0] += (uint32_t)sptr[0] << 16;
+            tile[TM_TILE / 2] += (uint32_t)sptr[1] << 16;
+            tile[TM_TILE] += (uint32_t)sptr[2] << 16;
+            tile[TM_TILE / 2 * 3] += (uint32_t)sptr[3] << 16;
+        }
+        for (; sptr < end; tile += TM_TILE / 2)
+            *tile += (uint32_t)*sptr++ << 16;
+    } else {
+        for (; end - sptr >= 4; sptr += 4, tile += 2 * TM_TILE) {
+            tile[0] = (uint32_t)sptr[0];
+            tile[TM_TILE / 2] = (uint32_t)sptr[1];
+            tile[TM_TILE] = (uint32_t)sptr[2];
+            tile[TM_TILE / 2 * 3] = (uint32_t)sptr[3];
+        }
+        for (; sptr < end; tile += TM_TILE / 2)
+            *tile = (uint32_t)*sptr++;
+    }
+}
+
+#define TAPS(all, high, s, next, w0, w1)                         \
+    t = HALVES + (s) * (uint32_t)(w0) + (next) * (uint32_t)(w1); \
+    all += t;                                                    \
+    high += t >> 16
+#if TM_TILE == 4 /* two taps of two channels and all pixels */
+#define STEP(w0, w1, v0, v1)                                                \
+    do {                                                                    \
+        const uint32_t a = tile[0], b = tile[1], c = tile[2], d = tile[3];  \
+        TAPS(all0, high0, a, c, w0, w1);                                    \
+        TAPS(all2, high2, b, d, w0, w1);                                    \
+        KEEP_ORDER();                                                       \
+        TAPS(all1, high1, a, c, v0, v1);                                    \
+        TAPS(all3, high3, b, d, v0, v1);                                    \
+        KEEP_ORDER();                                                       \
+    } while (0)
+#else
+#define STEP(w0, w1, v0, v1)                        \
+    do {                                            \
+        const uint32_t a = tile[0], b = tile[1];    \
+        TAPS(all0, high0, a, b, w0, w1);            \
+        TAPS(all1, high1, a, b, v0, v1);            \
+        KEEP_ORDER();                               \
+    } while (0)
+#endif
+
+TM_INLINE void tm_tile_dot(const tm_tile_t *tile, const wtype_t *kptr0, const wtype_t *kptr1, uint32_t size,
+                           sumtype_t *sums, unsigned apart)
+{
+    uint32_t all0 = 0, all1 = 0, high0 = 0, high1 = 0, t, bias = (size + 1) / 2 * (HALVES >> 16);
+    const wtype_t *end = kptr0 + (size & ~1u);
+#if TM_TILE == 4
+    uint32_t all2 = 0, all3 = 0, high2 = 0, high3 = 0;
+#endif
+    for (; end - kptr0 >= 4; kptr0 += 4, kptr1 += 4, tile += TM_TILE) {
+        STEP(kptr0[0], kptr0[1], kptr1[0], kptr1[1]);
+        tile += TM_TILE;
+        STEP(kptr0[2], kptr0[3], kptr1[2], kptr1[3]);
+    }
+    for (; kptr0 < end; kptr0 += 2, kptr1 += 2, tile += TM_TILE) {
+        STEP(kptr0[0], kptr0[1], kptr1[0], kptr1[1]);
+    }
+    if (size & 1) {
+        STEP(kptr0[0], 0, kptr1[0], 0);
+    }
+    sums[0] += (int32_t)(all0 - (high0 << 16) - bias);
+    sums[1] += (int32_t)(all1 - (high1 << 16) - bias);
+    sums[apart] += (int32_t)(high0 - bias);
+    sums[apart + 1] += (int32_t)(high1 - bias);
+#if TM_TILE == 4
+    sums[2 * apart] += (int32_t)(all2 - (high2 << 16) - bias);
+    sums[2 * apart + 1] += (int32_t)(all3 - (high3 << 16) - bias);
+    sums[3 * apart] += (int32_t)(high2 - bias);
+    sums[3 * apart + 1] += (int32_t)(high3 - bias);
+#endif
+}
+#endif
+#endif
+
+#ifndef TM_ROW_3X3
+/* Depthwise: sums[i] = kernel at kptr times the 3x3 inputs at sptr + i * stride, in rows of width inputs. */
+TM_INLINE void tm_row_3x3(const mtype_t *sptr, uint32_t width, uint32_t stride, const wtype_t *kptr, uint32_t n,
+                          sumtype_t *sums)
+{
+    const wtype_t k0 = kptr[0], k1 = kptr[1], k2 = kptr[2], k3 = kptr[3], k4 = kptr[4], k5 = kptr[5], k6 = kptr[6],
+                  k7 = kptr[7], k8 = kptr[8];
+    const mtype_t *q = sptr + width, *r = q + width;
+    for (; n > 0; n--, sptr += stride, q += stride, r += stride)
+        *sums++ = TM_MUL(sptr[0], k0) + TM_MUL(sptr[1], k1) + TM_MUL(sptr[2], k2) + TM_MUL(q[0], k3) + TM_MUL(q[1], k4) +
+                  TM_MUL(q[2], k5) + TM_MUL(r[0], k6) + TM_MUL(r[1], k7) + TM_MUL(r[2], k8);
+}
+#endif
+
+#ifdef __GNUC__ /* apart from the loops around them, so that the inner ones have all registers */
+#define APART static __attribute__((noinline))
+#else
+#define APART static
+#endif
+#define MOST 64 /* input channels gathered at a time */
+#define TILE (TM_MAX_KCSIZE * 4 * ((TM_TILE + 1) / 2) / sizeof(tm_tile_t)) /* elements of a tile, 2 bytes an input */
+#define STRIP (TILE * sizeof(tm_tile_t) / sizeof(mtype_t) - 4) /* inputs of a strip, behind which a row may be read */
 
 typedef struct {
     const uint8_t *g; /* (w, h) of kernel, stride, dilation; act; pads */
-    int h, w, zp;
-    unsigned c, taps;
+    const mtype_t *in;
+    int h, w;
+    unsigned c, taps, ow;
+    mtype_t outside[MOST]; /* zero points */
 } tm_window_t;
 
-/* n input channels, from src on, of the window at (y, x0). Outside is the zero point. */
-static void gather(const tm_window_t *v, const mtype_t *src, int y, int x0, unsigned n, mtype_t *dst)
+typedef struct { /* an output pixel: its column, and the first input under its kernel */
+    int y, x;
+    unsigned ox;
+} tm_pixel_t;
+
+static tm_pixel_t next(const tm_window_t *v, tm_pixel_t p)
 {
-    unsigned i;
-    int ky, kx;
-    for (ky = v->g[1]; ky > 0; ky--, y += v->g[5]) {
-        int x = x0;
-        for (kx = v->g[0]; kx > 0; kx--, x += v->g[4], dst++) {
-            mtype_t *d = dst;
-            if (y >= 0 && y < v->h && x >= 0 && x < v->w) {
-                const mtype_t *p = src + ((size_t)y * (size_t)v->w + (size_t)x) * v->c;
-                for (i = n; i > 0; i--, d += v->taps)
-                    *d = *p++;
-            } else
-                for (i = n; i > 0; i--, d += v->taps)
-                    *d = (mtype_t)v->zp;
+    p.x += v->g[2];
+    if (++p.ox == v->ow) {
+        p.ox = 0;
+        p.x = -v->g[10];
+        p.y += v->g[3];
+    }
+    return p;
+}
+
+/* n input channels from c on under the kernel at p, in the order of the weights; a zero point where p is outside. */
+APART void gather(const tm_window_t *v, tm_pixel_t p, unsigned c, unsigned n, mtype_t *to)
+{
+    const unsigned taps = v->taps, kw = v->g[0], dx = v->g[4], channels = v->c;
+    const mtype_t *outside = v->outside;
+    unsigned ky, kx, i, x;
+    if (n == 1 && p.y >= 0 && p.x >= 0 && p.y + v->g[5] * (v->g[1] - 1) < v->h && p.x + (int)(dx * (kw - 1)) < v->w) {
+        const mtype_t *s = v->in + (size_t)(p.y * v->w + p.x) * channels + c;
+        const unsigned across = dx * channels, down = (unsigned)v->w * v->g[5] * channels - kw * across;
+        for (ky = v->g[1]; ky > 0; ky--, s += down)
+            for (kx = kw; kx > 0; kx--, s += across)
+                *to++ = *s;
+        return;
+    }
+    for (ky = v->g[1]; ky > 0; ky--, p.y += v->g[5]) {
+        const mtype_t *row = outside;
+        unsigned wide = 0;
+        if (p.y >= 0 && p.y < v->h) {
+            row = v->in + (size_t)(p.y * v->w) * channels + c;
+            wide = (unsigned)v->w;
+        }
+        for (kx = kw, x = (unsigned)p.x; kx > 0; kx--, x += dx, to++) {
+            const mtype_t *s = x < wide ? row + (size_t)x * channels : outside;
+            mtype_t *d = to;
+            for (i = n; i >= 4; i -= 4, s += 4) {
+                d[0] = s[0];
+                d += taps;
+                d[0] = s[1];
+                d += taps;
+                d[0] = s[2];
+                d += taps;
+                d[0] = s[3];
+                d += taps;
+            }
+            if (i & 2) {
+                d[0] = *s++;
+                d += taps;
+                d[0] = *s++;
+                d += taps;
+            }
+            if (i & 1)
+                d[0] = *s;
         }
     }
 }
 
-/* sums[i] += inputs at s times the size weights of channel i, for n channels whose kernels lie step weights apart. */
-static void macs(const mtype_t *s, const wtype_t *w, unsigned size, unsigned step, unsigned n, sumtype_t *sums)
+APART void put(tm_tile_t *tile, int pixel, const mtype_t *sptr, uint32_t n)
 {
-    sumtype_t r[2];
-    if (size == step)
-        for (; n >= 2; n -= 2, w += 2 * step) {
-            tm_dot_prod_pack2(s, w, size, r);
-            *sums++ += r[0];
-            *sums++ += r[1];
-        }
-    for (; n > 0; n--, w += step, *sums++ += r[0]) {
-        if (size == 9)
-            tm_dot_prod_3x3x1(s, w, r);
-        else
-            tm_dot_prod(s, w, size, r);
+    tm_tile_put(tile, pixel, sptr, n);
+}
+
+/* sums[i] += the tile times the size weights of channel i, for n channels whose kernels lie step weights apart. */
+APART void macs(const tm_tile_t *tile, const wtype_t *w, unsigned size, unsigned step, unsigned n, sumtype_t *sums)
+{
+    for (; n > 1; n -= 2, w += 2 * step, sums += 2)
+        tm_tile_dot(tile, w, w + step, size, sums, TM_SUMS);
+    if (n)
+        tm_tile_dot(tile, w, w, size, sums, TM_SUMS);
+}
+
+/* Channels of a block: they see the same inputs. */
+typedef struct {
+    const wtype_t *w;
+    const btype_t *bias;
+    tm_scale_t *scales;
+    sumtype_t *sums;
+    mtype_t *out;
+    unsigned n;
+} tm_block_t;
+
+/* n times the input of the strip's row at y, or as many zero points. */
+APART void copy_row(const tm_window_t *v, int y, unsigned c, unsigned n, mtype_t *to)
+{
+    int x = -v->g[10];
+    mtype_t *end = to + n;
+    const unsigned step = v->c;
+    const mtype_t *s = v->in + c, zp = v->outside[0];
+    if (y < 0 || y >= v->h)
+        x = v->w;
+    else
+        s += (size_t)(y * v->w) * step;
+    for (; x < 0 && to < end; x++)
+        *to++ = zp;
+    n = (unsigned)(v->w - x);
+    if (n > (unsigned)(end - to))
+        n = (unsigned)(end - to);
+    for (; n >= 4; n -= 4, to += 4) {
+        to[0] = *s;
+        s += step;
+        to[1] = *s;
+        s += step;
+        to[2] = *s;
+        s += step;
+        to[3] = *s;
+        s += step;
     }
+    for (; n > 0; n--, s += step)
+        *to++ = *s;
+    while (to < end)
+        *to++ = zp;
+}
+
+#ifndef TM_POSTPROCESS_ROW
+/* tm_postprocess_sum for n pixels of one channel, whose outputs lie step apart. */
+TM_INLINE void tm_postprocess_row(int n, const sumtype_t *sums, btype_t bias, tm_range_t act, mtype_t *outp, uint32_t step,
+                                  tm_scale_t scale, zptype_t out_zp)
+{
+    for (; n > 0; n--, sums++, outp += step)
+        tm_postprocess_sum(1, sums, &bias, act, outp, &scale, out_zp);
+}
+#endif
+
+APART void row_3x3(const mtype_t *sptr, uint32_t width, uint32_t stride, const wtype_t *kptr, uint32_t n, sumtype_t *sums)
+{
+    tm_row_3x3(sptr, width, stride, kptr, n, sums);
+}
+
+/* From sums to the outputs of all channels of the block */
+APART void finish(const tm_job_t *j, const tm_block_t *b, const sumtype_t *sums, mtype_t *out)
+{
+    tm_postprocess_sum((int)b->n, sums, b->bias, j->act, out, b->scales, j->zp);
+}
+
+/* and of n pixels of channel k. */
+APART void finish_row(const tm_job_t *j, const tm_block_t *b, unsigned k, unsigned n, mtype_t *out)
+{
+    tm_postprocess_row((int)n, b->sums, b->bias[k], j->act, out, j->h->out_dims[3], b->scales[k], j->zp);
+}
+
+/* Depthwise with any kernel and dilation: as tm_row_3x3. */
+APART void row_any(const tm_window_t *v, const mtype_t *sptr, uint32_t width, const wtype_t *kptr, uint32_t n,
+                   sumtype_t *sums)
+{
+    const uint8_t *g = v->g;
+    uint32_t k_oft[9], i;
+    if (g[0] == 3 && g[1] == 3) {
+        for (i = 0; i < 9; i++)
+            k_oft[i] = i / 3 * g[5] * width + i % 3 * g[4];
+        for (; n > 0; n--, sptr += g[2])
+            tm_dot_prod_gap_3x3x1(sptr, kptr, k_oft, sums++);
+        return;
+    }
+    for (; n > 0; n--, sptr += g[2]) {
+        const wtype_t *k = kptr, *end = k + v->taps;
+        const mtype_t *row = sptr, *s;
+        sumtype_t sum = 0;
+        unsigned kx;
+        for (; k < end; row += g[5] * width)
+            for (s = row, kx = g[0]; kx > 0; kx--, s += g[4])
+                sum += TM_MUL(*s, *k++);
+        *sums++ = sum;
+    }
+}
+
+static unsigned strip_width(const tm_window_t *v)
+{
+    return (v->ow - 1u) * v->g[2] + v->g[4] * (v->g[0] - 1u) + 1u;
+}
+
+/* Depthwise: a channel's input is copied to strips of rows with their pads, so that no tap lies outside. */
+static void depthwise(const tm_job_t *j, const tm_window_t *v, const tm_block_t *b, unsigned c, mtype_t *strip)
+{
+    const uint8_t *g = v->g;
+    const unsigned oh = j->h->out_dims[1], cout = j->h->out_dims[3], eh = (unsigned)g[5] * (g[1] - 1u);
+    const unsigned width = strip_width(v);
+    const unsigned room = (STRIP / width - eh - 1) / g[3] + 1;
+    const int dense = g[0] == 3 && g[1] == 3 && g[4] == 1 && g[5] == 1;
+    unsigned oy, some, i, k, ox, n, row;
+    for (oy = 0; oy < oh; oy += some) {
+        some = oh - oy < room ? oh - oy : room;
+        for (i = 0; i < (some - 1) * g[3] + eh + 1; i++)
+            copy_row(v, (int)(oy * g[3] + i) - g[8], c, width, strip + i * width);
+        for (k = 0; k < b->n; k++) {
+            const wtype_t *w = b->w + k * v->taps;
+            mtype_t *out = b->out + oy * v->ow * cout + k;
+            for (row = 0; row < some; row++)
+                for (ox = 0; ox < v->ow; ox += n) {
+                    const mtype_t *s = strip + row * g[3] * width + ox * g[2];
+                    n = v->ow - ox < TM_TILE * TM_SUMS ? v->ow - ox : TM_TILE * TM_SUMS;
+                    if (dense)
+                        row_3x3(s, width, g[2], w, n, b->sums);
+                    else
+                        row_any(v, s, width, w, n, b->sums);
+                    finish_row(j, b, k, n, out);
+                    out += n * cout;
+                }
+        }
+    }
+}
+
+/* Pointwise for one pixel, and fully connected: nothing to share but the input. */
+static void vector(const tm_window_t *v, const tm_block_t *b)
+{
+    unsigned i;
+    for (i = 0; i + 1 < b->n; i += 2)
+        tm_dot_prod_pack2(v->in, b->w + i * v->c, v->c, b->sums + i);
+    if (i < b->n)
+        tm_dot_prod(v->in, b->w + i * v->c, v->c, b->sums + i);
+}
+
+/* TM_TILE pixels from p on, of which some are wanted; the last of them fills up the tile. Gives the pixel after them. */
+static tm_pixel_t pixels(const tm_window_t *v, const tm_block_t *b, tm_pixel_t p, unsigned some, tm_tile_t *tile,
+                         mtype_t *patch)
+{
+    tm_pixel_t at[TM_TILE];
+    const int direct = v->taps == 1 && !(v->g[8] | v->g[9] | v->g[10] | v->g[11]); /* no tap is outside */
+    unsigned i, k, m, step = TM_TILE_TAPS / v->taps; /* input channels at a time: if more than 4, a multiple */
+    step = step > MOST && !direct ? MOST : step > 4 ? step & ~3u : step;
+    for (i = 0; i < TM_TILE; i++) {
+        at[i] = i < some ? p : at[some - 1];
+        if (i < some)
+            p = next(v, p);
+        for (k = 0; k < b->n; k++)
+            b->sums[i * TM_SUMS + k] = 0;
+    }
+    for (k = 0; k < v->c; k += m) {
+        m = v->c - k < step ? v->c - k : step;
+        for (i = 0; i < TM_TILE; i++) {
+            const mtype_t *s = patch;
+            if (direct)
+                s = v->in + ((size_t)at[i].y * (size_t)v->w + (size_t)at[i].x) * v->c + k;
+            else
+                gather(v, at[i], k, m, patch);
+            put(tile, (int)i, s, m * v->taps);
+        }
+        macs(tile, b->w + k * v->taps, m * v->taps, v->c * v->taps, b->n, b->sums);
+    }
+    return p;
 }
 
 static void conv_O1(tm_job_t *j)
 {
     static const uint8_t unit[12] = {1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0};
     TM_STATIC tm_scale_t scales[TM_MAX_CSIZE];
-    TM_STATIC sumtype_t sums[TM_MAX_CSIZE];
-    TM_STATIC mtype_t patch[TM_MAX_KCSIZE];
+    TM_STATIC sumtype_t sums[TM_TILE * TM_SUMS];
+    TM_STATIC tm_tile_t tile[TILE];
+#if TM_TILE > 1
+    TM_STATIC mtype_t patch[TM_TILE_TAPS];
+#else
+    mtype_t *patch = tile;
+#endif
     const tml_head_t *h = j->h;
-    const uint8_t *base = (const uint8_t *)h, *g = base + sizeof(*h);
+    const uint8_t *base = (const uint8_t *)h;
     const tm_u32_t *oft = (const tm_u32_t *)&((const tml_conv2d_dw_t *)h)->ws_oft;
-    const int fc = h->type == TML_FC, dw = h->type == TML_DWCONV2D;
+    const int dw = h->type == TML_DWCONV2D;
     const unsigned cout = h->out_dims[3];
-    tm_window_t v = {g, h->in_dims[1], h->in_dims[2], (int)h->in_zp, h->in_dims[3], 0};
-    unsigned n, c, i, k, m, gin, gout, step;
-    int eh, ew, direct, gap;
-    uint32_t k_oft[9];
-    if (fc) {
-        oft = (const tm_u32_t *)g;
-        v.g = g = unit;
+    unsigned c, i, gin, gout, some;
+    tm_window_t v;
+    tm_block_t b;
+    v.g = base + sizeof(*h);
+    v.in = j->in;
+    v.h = h->in_dims[1];
+    v.w = h->in_dims[2];
+    v.c = h->in_dims[3];
+    v.ow = h->out_dims[2];
+    if (h->type == TML_FC) {
+        oft = (const tm_u32_t *)v.g;
+        v.g = unit;
         v.c = tm_count(h->in_dims);
         v.h = v.w = 1;
     }
-    v.taps = (unsigned)g[0] * g[1];
-    if (v.taps > TM_MAX_KCSIZE) {
+    v.taps = (unsigned)v.g[0] * v.g[1];
+    if (v.taps > TM_TILE_TAPS || (dw && STRIP / strip_width(&v) < v.g[5] * (v.g[1] - 1u) + 1)) {
         conv(j);
         return;
     }
+    for (i = 0; i < MOST; i++)
+        v.outside[i] = (mtype_t)h->in_zp;
     gin = dw ? 1 : v.c;            /* input channels that an output channel sees */
     gout = dw ? cout / v.c : cout; /* output channels that see the same */
-    step = TM_MAX_KCSIZE / v.taps;
-    eh = g[5] * (g[1] - 1);
-    ew = g[4] * (g[0] - 1);
-    direct = v.taps == 1;
-    gap = dw && g[0] == 3 && g[1] == 3;
-    for (i = 0; i < 9; i++)
-        k_oft[i] = ((uint32_t)(i / 3 * g[5]) * (uint32_t)v.w + i % 3 * g[4]) * v.c;
-    for (c = 0; c < cout; c += n) {
-        const mtype_t *src = dw ? j->in + c / gout : j->in;
-        const wtype_t *w = (const wtype_t *)base + oft[1] + (size_t)c * gin * v.taps;
-        const btype_t *bias = (const btype_t *)(base + oft[2]) + c;
-        mtype_t *out = j->out + c;
-        int y, x, oy, ox;
-        n = gout - c % gout;
-        if (n > TM_MAX_CSIZE)
-            n = TM_MAX_CSIZE;
-        for (i = 0; i < n; i++)
+    b.scales = scales;
+    b.sums = sums;
+    for (c = 0; c < cout; c += b.n) {
+        uint32_t left = (uint32_t)h->out_dims[1] * v.ow;
+        tm_pixel_t p = {-v.g[8], -v.g[10], 0};
+        b.w = (const wtype_t *)base + oft[1] + (size_t)c * gin * v.taps;
+        b.bias = (const btype_t *)(base + oft[2]) + c;
+        b.out = j->out + c;
+        b.n = gout - c % gout < TM_MAX_CSIZE ? gout - c % gout : TM_MAX_CSIZE;
+        for (i = 0; i < b.n; i++)
             channel_scale(h, (const sctype_t *)(base + oft[0]), c + i, &scales[i]);
-        for (oy = 0, y = -g[8]; oy < (int)h->out_dims[1]; oy++, y += g[3])
-            for (ox = 0, x = -g[10]; ox < (int)h->out_dims[2]; ox++, x += g[2], out += cout) {
-                const mtype_t *at = 0; /* the window's first input where the window is all inside */
-                if (y >= 0 && x >= 0 && y + eh < v.h && x + ew < v.w)
-                    at = src + ((size_t)y * (size_t)v.w + (size_t)x) * v.c;
-                for (i = 0; i < n; i++)
-                    sums[i] = 0;
-                if (at && direct)
-                    macs(at, w, gin, gin, n, sums);
-                else if (at && gap)
-                    for (i = 0; i < n; i++)
-                        tm_dot_prod_gap_3x3x1(at, w + 9 * i, k_oft, &sums[i]);
-                else
-                    for (k = 0; k < gin; k += m) {
-                        m = gin - k < step ? gin - k : step;
-                        gather(&v, src + k, y, x, m, patch);
-                        macs(patch, w + k * v.taps, m * v.taps, gin * v.taps, n, sums);
-                    }
-                tm_postprocess_sum((int)n, sums, bias, j->act, out, scales, j->zp);
-            }
+        if (dw) {
+            depthwise(j, &v, &b, c / gout, (mtype_t *)tile);
+            continue;
+        }
+        for (; left > 0; left -= some) {
+            some = left < TM_TILE ? (unsigned)left : TM_TILE;
+            if (v.taps == 1 && v.h == 1 && v.w == 1)
+                vector(&v, &b);
+            else
+                p = pixels(&v, &b, p, some, tile, patch);
+            for (i = 0; i < some; i++, b.out += cout)
+                finish(j, &b, sums + i * TM_SUMS, b.out);
+        }
     }
 }
