@@ -12,11 +12,12 @@ on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import NAKED, assembly
+from tinymaix.cores.armv7em.columns import HIGH_PRODUCT, NAKED, assembly
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW
 from tinymaix.cores.exact_high import SCALE, HighRequant
 from tinymaix.graph import Array, Node
@@ -98,87 +99,78 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, code: LayerCode) -> None
     )
 
 
-ADD_HALVES = Kernel(
-    "add_halves",
-    """\
-/* Sums and differences of two pairs of halfwords */
-static inline uint32_t add_halves(uint32_t a, uint32_t b)
-{
+def _row(free: list[str], shift: str) -> tuple[list[str], list[str]]:
+    """Four pixels of the row at r1, r3 bytes apart: (d0 - d2, d1 + d2, d2 - d1, d1 - d3) in registers of ``free``."""
+    d0, d1, d2, d3, extra = (free.pop() for _ in range(5))
+    lines = [f"add {extra}, r1, r3, lsl #1", f"ldr {d0}, [r1]", f"ldr {d1}, [r1, r3]"]
+    lines += [f"ldr {d2}, [r1, r3, lsl #1]", f"ldr {d3}, [{extra}, r3]"]
+    lines += [f"sxtb16 {d}, {d}{shift}" for d in (d0, d1, d2, d3)]
+    lines += [f"ssub16 {d0}, {d0}, {d2}", f"sadd16 {extra}, {d1}, {d2}", f"ssub16 {d2}, {d2}, {d1}"]
+    free.append(d1)
+    return [*lines, f"ssub16 {d3}, {d1}, {d3}"], [d0, extra, d2, d3]
+
+
+def _column(operation: str, to: Sequence[str], a: Sequence[str], b: Sequence[str]) -> list[str]:
+    """Four neighbouring positions, each a sum or difference of two rows' values, to r0, which goes on to the next."""
+    lines = [f"{operation} {to[0]}, {a[0]}, {b[0]}", f"str {to[0]}, [r0]"]
+    lines += [f"{operation} {to[1]}, {a[1]}, {b[1]}", f"str {to[1]}, [r0, r3, lsl #2]"]
+    lines += [f"{operation} {to[2]}, {a[2]}, {b[2]}", f"str {to[2]}, [r0, r3, lsl #3]", "add r0, r0, r3, lsl #3"]
+    lines += [f"{operation} {to[3]}, {a[3]}, {b[3]}", f"str {to[3]}, [r0, r3, lsl #2]", "add r0, r0, r3, lsl #3"]
+    return lines
+
+
+def _transform(shift: str) -> list[str]:
+    """B' d B of every other of four channels of a tile; r1 and r0 come back, r0 two words further."""
+    free = [f"r{i}" for i in range(4, 13)] + ["lr"]
+    lines, row0 = _row(free, shift)
+    more, row2 = _row(free, shift)
+    lines += ["add r1, r1, r2, lsl #1", *more, *_column("ssub16", row0, row0, row2)]
+    free += row0
+    more, row1 = _row(free, shift)
+    lines += ["sub r1, r1, r2", *more, *_column("sadd16", [free[-1]] * 4, row1, row2)]
+    lines += _column("ssub16", row2, row2, row1)
+    free += row2
+    more, row3 = _row(free, shift)
+    lines += ["add r1, r1, r2, lsl #1", *more, *_column("ssub16", row3, row1, row3)]
+    return [*lines, "sub r1, r1, r2, lsl #2", "add r1, r1, r2", "sub r0, r0, r3, lsl #6", "adds r0, #8"]
+
+
+def _input() -> Kernel:
+    code = ["push {r4-r11, lr}", "add r4, r1, r3", "push {r3, r4}", "1:", *_transform(""), *_transform(", ror #8")]
+    code += ["ldr r4, [sp, #4]", "adds r1, #4", "cmp r1, r4", "bne.w 1b", "add sp, #8", "pop {r4-r11, pc}"]
+    prototype = "void winograd_input(uint32_t *to, const int8_t *d, int step, int in_c)"
+    return Kernel(
+        "winograd_input",
+        f"""\
+/* B' d B of a tile, all channels: pixels are in_c bytes apart, rows ``step`` bytes */
 #if defined(__ARM_FEATURE_DSP)
-    __asm__("sadd16 %0, %1, %2" : "=r"(a) : "r"(a), "r"(b));
-    return a;
+{NAKED} {prototype}
+{{
+    __asm__ volatile(
+{assembly(code)});
+}}
 #else
-    return ((a + b) & 0xffffu) | ((a & 0xffff0000u) + (b & 0xffff0000u));
+static {prototype}
+{{
+    for (int c = 0; c < in_c; c++, to += c % 2 ? 0 : 2) {{
+        int channel = c / 4 * 4 + c % 4 / 2 + c % 2 * 2, d1[4][4];
+        for (int j = 0; j < 4; j++) {{
+            const int8_t *column = d + j * in_c + channel;
+            d1[0][j] = column[0] - column[2 * step];
+            d1[1][j] = column[step] + column[2 * step];
+            d1[2][j] = column[2 * step] - column[step];
+            d1[3][j] = column[step] - column[3 * step];
+        }}
+        for (int i = 0; i < 4; i++) {{
+            int row[4] = {{d1[i][0] - d1[i][2], d1[i][1] + d1[i][2], d1[i][2] - d1[i][1], d1[i][1] - d1[i][3]}};
+            for (int j = 0; j < 4; j++)
+                ((int16_t *)(to + (4 * i + j) * in_c))[c % 2] = (int16_t)row[j];
+        }}
+    }}
+}}
 #endif
-}
-
-static inline uint32_t sub_halves(uint32_t a, uint32_t b)
-{
-#if defined(__ARM_FEATURE_DSP)
-    __asm__("ssub16 %0, %1, %2" : "=r"(a) : "r"(a), "r"(b));
-    return a;
-#else
-    return ((a - b) & 0xffffu) | ((a & 0xffff0000u) - (b & 0xffff0000u));
-#endif
-}
 """,
-)
-
-WIDEN_EVEN = Kernel(
-    "widen_even",
-    """\
-/* The first and the third byte of a word as halfwords; the second and the fourth where `odd` is 1 */
-static inline uint32_t widen_even(const int8_t *bytes, int odd)
-{
-    uint32_t word;
-    memcpy(&word, bytes, 4);
-#if defined(__ARM_FEATURE_DSP)
-    if (odd)
-        __asm__("sxtb16 %0, %1, ror #8" : "=r"(word) : "r"(word));
-    else
-        __asm__("sxtb16 %0, %1" : "=r"(word) : "r"(word));
-    return word;
-#else
-    word >>= 8 * odd;
-    return (uint16_t)(int16_t)(int8_t)word | (uint32_t)(int16_t)(int8_t)(word >> 16) << 16;
-#endif
-}
-""",
-)
-
-TRANSFORM_TILE = Kernel(
-    "winograd_input",
-    """\
-/* B' d B of a tile: four channels of 4x4 pixels, every other halfword of a column */
-static inline void winograd_pair(uint32_t *to, const int8_t *d, int step, int in_c, int odd)
-{
-    uint32_t rows[4][4];
-    for (int j = 0; j < 4; j++, d += in_c) {
-        uint32_t d0 = widen_even(d, odd), d1 = widen_even(d + step, odd), d2 = widen_even(d + 2 * step, odd);
-        uint32_t d3 = widen_even(d + 3 * step, odd);
-        rows[0][j] = sub_halves(d0, d2);
-        rows[1][j] = add_halves(d1, d2);
-        rows[2][j] = sub_halves(d2, d1);
-        rows[3][j] = sub_halves(d1, d3);
-    }
-    for (int i = 0; i < 4; i++, to += 4 * in_c) {
-        to[0] = sub_halves(rows[i][0], rows[i][2]);
-        to[in_c] = add_halves(rows[i][1], rows[i][2]);
-        to[2 * in_c] = sub_halves(rows[i][2], rows[i][1]);
-        to[3 * in_c] = sub_halves(rows[i][1], rows[i][3]);
-    }
-}
-
-static __attribute__((noinline)) void winograd_input(uint32_t *to, const int8_t *d, int step, int in_c)
-{
-    for (int c = 0; c < in_c; c += 4, d += 4, to += 4) {
-        winograd_pair(to, d, step, in_c, 0);
-        winograd_pair(to + 2, d, step, in_c, 1);
-    }
-}
-""",
-    (ADD_HALVES, WIDEN_EVEN),
-)
+    )
 
 
 def _step() -> list[str]:
@@ -270,35 +262,59 @@ static {prototype}
 
 def _output(shift: int) -> Kernel:
     name = f"winograd_output_{shift}"
+    acc, m = ("r4", "r5", "r6", "r7"), ("r8", "r9", "r10", "r11")  # of the outputs 00, 10, 01, 11; four rows' values
+    code = ["push {r4-r11, lr}", "ldrd r12, lr, [sp, #36]", "1:"]
+    for j in range(4):
+        code += [f"ldr {x}, [r1, #{8 * BLOCK * (4 * i + j)}]" for i, x in enumerate(m)]
+        upper, lower = (acc[0], acc[1]) if j == 0 else (acc[2], acc[3]) if j == 1 else (m[0], m[3])
+        code += [f"add {m[0]}, {m[0]}, {m[1]}", f"sub {m[1]}, {m[1]}, {m[2]}"]
+        code += [f"add {upper}, {m[0]}, {m[2]}", f"sub {lower}, {m[1]}, {m[3]}"]
+        code += [f"add {acc[0]}, {acc[0]}, {upper}", f"add {acc[1]}, {acc[1]}, {lower}"] if j in (1, 2) else []
+        code += [f"sub {acc[2]}, {acc[2]}, {upper}", f"sub {acc[3]}, {acc[3]}, {lower}"] if j > 1 else []
+    code += ["ldm.w r2!, {r8, r9, r10}"]
+    asr = f", asr #{shift}" if shift else ""
+    for x in acc:
+        code += [f"add {x}, r8, {x}, lsl #{(SCALE // 4).bit_length() - 1}", f"and r11, r10, {x}, asr #31"]
+        code += [f"sub {x}, {x}, r11", f"smmla {x}, {x}, r9, lr", f"ssat {x}, #8, {x}{asr}"]
+    code += ["add r8, r0, r12", f"strb {acc[3]}, [r8, r3]", f"strb {acc[1]}, [r8]", f"strb {acc[2]}, [r0, r3]"]
+    code += [f"strb {acc[0]}, [r0], #1", "ldr r8, [sp, #44]", "adds r1, #8", "cmp r2, r8", "bne.w 1b"]
+    code += ["pop {r4-r11, pc}"]
+    prototype = f"""\
+void {name}(
+    int8_t *y, const int32_t *m, const int32_t *constants, int right, int down, int32_t center, const int32_t *end)"""
     return Kernel(
         name,
         f"""\
-/* Four times a sum to int8; constant: start, multiplier and sign of the channel (see the proof of exact_high) */
-static inline int8_t winograd_requantize_{shift}(int32_t sum, const int32_t *constant, int32_t center)
+/* A' m A of a tile, then int8, for all channels up to ``end`` of the constants: start, multiplier and sign of each.
+ * What is beyond the last column or row (`right` or `down` is 0) is written first and then overwritten. */
+#if defined(__ARM_FEATURE_DSP)
+{NAKED} {prototype}
 {{
-    int32_t value = (int32_t)((uint32_t)constant[0] + (uint32_t)sum * {SCALE // 4}u);
-    value -= value >> 31 & constant[2];
-    value = (center + (int32_t)(((int64_t)value * constant[1]) >> 32)) >> {shift};
-    return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
+    __asm__ volatile(
+{assembly(code)});
 }}
-
-/* A' m A of one channel's tile, then int8. What is beyond the last column or row (`right` or `down` is 0) is written
- * first and then overwritten. */
-static __attribute__((noinline)) void {name}(
-    int8_t *y, const int32_t *m, const int32_t *constant, int32_t center, int right, int down)
+#else
+static {prototype}
 {{
-    int32_t upper[4], lower[4];
-    for (int j = 0; j < 4; j++, m += {2 * BLOCK}) {{
-        int32_t middle = m[{2 * BLOCK * 4}], below = m[{2 * BLOCK * 8}];
-        upper[j] = m[0] + middle + below;
-        lower[j] = middle - below - m[{2 * BLOCK * 12}];
+    for (; constants < end; constants += 3, m += 2, y++) {{
+        uint32_t sums[4] = {{0, 0, 0, 0}}; /* four times the output at (0, 0), (1, 0), (0, 1), (1, 1) */
+        for (int j = 0; j < 4; j++) {{
+            const int32_t *at = m + {2 * BLOCK} * j;
+            uint32_t upper = (uint32_t)(at[0] + at[{8 * BLOCK}] + at[{16 * BLOCK}]);
+            uint32_t lower = (uint32_t)(at[{8 * BLOCK}] - at[{16 * BLOCK}] - at[{24 * BLOCK}]);
+            sums[0] += j < 3 ? upper : 0;
+            sums[1] += j < 3 ? lower : 0;
+            sums[2] += j == 1 ? upper : j > 1 ? 0 - upper : 0;
+            sums[3] += j == 1 ? lower : j > 1 ? 0 - lower : 0;
+        }}
+        for (int i = 3; i >= 0; i--)
+            y[i % 2 * down + i / 2 * right] = high_product(
+                (uint32_t)constants[0] + {SCALE // 4} * sums[i], constants[1], constants[2], center, {shift});
     }}
-    y[down + right] = winograd_requantize_{shift}(lower[1] - lower[2] - lower[3], constant, center);
-    y[down] = winograd_requantize_{shift}(lower[0] + lower[1] + lower[2], constant, center);
-    y[right] = winograd_requantize_{shift}(upper[1] - upper[2] - upper[3], constant, center);
-    y[0] = winograd_requantize_{shift}(upper[0] + upper[1] + upper[2], constant, center);
 }}
+#endif
 """,
+        (HIGH_PRODUCT,),
     )
 
 
@@ -334,14 +350,14 @@ static __attribute__((noinline)) void {name}(
                 int down = oy + 1 < out_h ? out_w * out_c : 0;
                 for (int c = 0; c < out_c; c += {BLOCK}, block += {3 * BLOCK}) {{
                     block = winograd_dot(block, tiles, 4 * in_c, sums);
-                    for (int k = 0; k < 2 * {BLOCK} && c + k / 2 < out_c; k++) {{
-                        int px = ox + k % 2 * second, right = px + 1 < out_w ? out_c : 0;
-                        int8_t *out = y + (oy * out_w + px) * out_c + c + k / 2;
-                        {output.name}(out, sums + k, block + k / 2 * 3, center, right, down);
+                    const int32_t *end = block + 3 * (out_c - c < {BLOCK} ? out_c - c : {BLOCK});
+                    for (int i = 0; i < 2; i++) {{
+                        int px = ox + i * second, right = px + 1 < out_w ? out_c : 0;
+                        {output.name}(y + (oy * out_w + px) * out_c + c, sums + i, block, right, down, center, end);
                     }}
                 }}
             }}
 }}
 """,
-        (GATHER_WINDOW, TRANSFORM_TILE, dot_positions(), output),
+        (GATHER_WINDOW, _input(), dot_positions(), output),
     )
