@@ -25,6 +25,7 @@ FLASH_MACROS = """\
 #define FLASH_U8(p) ((uint8_t)pgm_read_byte(p))
 #define FLASH_I16(p) ((int16_t)pgm_read_word(p))
 #define FLASH_I32(p) ((int32_t)pgm_read_dword(p))
+#define FLASH_I64(p) ((int64_t)((uint64_t)pgm_read_dword(p) | (uint64_t)pgm_read_dword((const char *)(p) + 4) << 32))
 #define FLASH_F32(p) pgm_read_float(p)
 #define FLASH_COPY memcpy_P
 #else
@@ -33,6 +34,7 @@ FLASH_MACROS = """\
 #define FLASH_U8(p) (*(p))
 #define FLASH_I16(p) (*(p))
 #define FLASH_I32(p) (*(p))
+#define FLASH_I64(p) (*(p))
 #define FLASH_F32(p) (*(p))
 #define FLASH_COPY memcpy
 #endif
@@ -184,8 +186,9 @@ def _reset_function(plan: Plan, name: str) -> str:
 
 def _access_macros(name: str, plan: Plan, layers: Sequence[LayerCode]) -> str:
     """The typed views of the arena that the run function uses."""
-    text = " ".join(argument for layer in layers for call in layer.calls for argument in call.arguments)
-    text += " ".join(pointer(plan, t) for t in (*plan.graph.inputs, *plan.graph.outputs, *plan.graph.states))
+    used = [argument for layer in layers for call in layer.calls for argument in call.arguments]
+    places = [pointer(plan, t) for t in (*plan.graph.inputs, *plan.graph.outputs, *plan.graph.states)]
+    text = " ".join([*used, *places])
     kinds = {
         "I8": "int8_t", "U8": "uint8_t", "I16": "int16_t", "I32": "int32_t", "I64": "int64_t", "F32": "float",
     }  # fmt: skip

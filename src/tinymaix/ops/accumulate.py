@@ -16,6 +16,9 @@ from tinymaix.ops.fixed_point import (
     requantize,
     saturate,
 )
+from tinymaix.ops.wide import requantize_wide, wide_problems
+
+_BIAS_TYPES = {"int8": "int32", "int16": "int64", "float32": "float32"}
 
 
 def accumulator_problems(node: Node, channel_axis: int) -> list[str]:
@@ -44,6 +47,8 @@ def accumulator_problems(node: Node, channel_axis: int) -> list[str]:
         )
     elif weights.quantization.zero_point.any():
         problems.append(f"weights '{weights.name}' have a zero point that is not 0; use symmetric weights")
+    if x.dtype == np.int16:
+        return problems + wide_problems(node)
     if bias is not None and bias.dtype != np.int32:
         problems.append(f"bias '{bias.name}' is {bias.dtype}; int32 is supported")
     return problems or _overflow_problems(weights, bias, channel_axis)
@@ -66,7 +71,7 @@ def inputs_with_bias(node: Node) -> list[Tensor | None]:
     """x, weights and bias for a .tflite: zeros where there is no bias, since LiteRT's convolutions insist on one."""
     x, weights, bias = node.input(0), node.input(1), node.optional(2)
     if bias is None:
-        zeros = np.zeros(node.output.shape[-1], np.float32 if x.dtype == np.float32 else np.int32)
+        zeros = np.zeros(node.output.shape[-1], _BIAS_TYPES[x.dtype.name])
         scale = None if x.dtype == np.float32 else Quantization.of(np.float64(x.q.s) * weights.q.scale)
         bias = Tensor(f"{node.output.name}_bias", zeros.shape, zeros.dtype, scale, zeros)
     return [x, weights, bias]
@@ -87,9 +92,8 @@ def finish(node: Node, total: Array, bias: Array | None, activation: str) -> Arr
         return np.clip(biased, np.float32(low), np.float32(high))
     if bias is not None:
         total = total + bias.astype(np.int64)
-    return saturate(
-        requantize(total, *multipliers(node)) + output.q.z, output.dtype, *quantized_range(activation, output)
-    )
+    scaled = (requantize_wide if output.dtype == np.int16 else requantize)(total, *multipliers(node))
+    return saturate(scaled + output.q.z, output.dtype, *quantized_range(activation, output))
 
 
 def float_clamp(activation: str) -> dict[str, Argument]:
@@ -111,23 +115,25 @@ def accumulator_constants(node: Node, code: LayerCode, activation: str, sum_axes
             "bias": code.constant("bias", np.asarray(values), "float32"),
             **float_clamp(activation),
         }
+    multiplier, shift = multipliers(node)
+    low, high = quantized_range(activation, node.output)
+    arguments: dict[str, Argument] = {
+        "weights": code.constant("weights", weights.data),
+        "multiplier": code.constant("multiplier", multiplier),
+        "shift": code.constant("shift", shift),
+        "channel_step": int(multiplier.size > 1),
+        "low": low,
+        "high": high,
+    }
+    if node.output.dtype == np.int16:
+        assert bias is not None
+        return {**arguments, "bias": code.constant("bias", np.asarray(bias.data), "int64")}
     zero_x = node.input(0).q.z
     folded = (0 if bias is None else np.asarray(bias.data, np.int64)) - zero_x * weights.data.sum(
         axis=tuple(sum_axes), dtype=np.int64
     ).reshape(-1)
-    multiplier, shift = multipliers(node)
-    low, high = quantized_range(activation, node.output)
-    return {
-        "weights": code.constant("weights", weights.data),
-        "bias": code.constant("bias", folded, "int32"),
-        "multiplier": code.constant("multiplier", multiplier),
-        "shift": code.constant("shift", shift),
-        "channel_step": int(multiplier.size > 1),
-        "zero_x": zero_x,
-        "zero_y": node.output.q.z,
-        "low": low,
-        "high": high,
-    }
+    bias_name = code.constant("bias", folded, "int32")
+    return {**arguments, "bias": bias_name, "zero_x": zero_x, "zero_y": node.output.q.z}
 
 
 DOT_S8 = Kernel(

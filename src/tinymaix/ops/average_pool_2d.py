@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinymaix.graph import Array, Node
-from tinymaix.ops.emit import Kernel
+from tinymaix.ops.emit import C_TYPES, Kernel
 from tinymaix.ops.fixed_point import CLAMP, CLAMP_F32
 from tinymaix.ops.mean import Mean
 from tinymaix.ops.pooling import Pool2D, pool_kernel
@@ -22,6 +22,7 @@ class AveragePool2D(Pool2D):
     kind: ClassVar[str] = "AVERAGE_POOL_2D"
     tflite: ClassVar[tuple[int, int]] = (1, 5)
     tmdl = Mean.tmdl
+    types: ClassVar[tuple[str, ...]] = ("int8", "uint8", "int16", "float32")
 
     def tmdl_problems(self, node: Node, model: ModelType) -> list[str]:
         shape = node.input(0).shape
@@ -37,10 +38,10 @@ class AveragePool2D(Pool2D):
 
     def values(self, node: Node, x: Array) -> Array:
         # Both sums run in the kernel's order, since float32 sums depend on it.
-        sums = np.int64 if x.dtype == np.int8 else np.float32
+        sums = np.float32 if x.dtype == np.float32 else np.int64
         total: Array = sum(self.taps(node, x.astype(sums), 0), start=np.zeros(node.output.shape, sums))
         count: Array = sum(self.taps(node, np.ones((1, *x.shape[1:3], 1), sums), 0), start=np.zeros(1, sums))
-        if x.dtype == np.int8:
+        if x.dtype != np.float32:
             return np.asarray(np.sign(total) * ((np.abs(total) + count // 2) // count))
         return np.asarray(total / count)
 
@@ -48,20 +49,26 @@ class AveragePool2D(Pool2D):
         return KERNELS[dtype]
 
 
-KERNELS = {
-    "int8": pool_kernel(
-        "average_pool_2d_s8",
-        "int8_t",
+def _integers(name: str, dtype: str) -> Kernel:
+    return pool_kernel(
+        name,
+        C_TYPES[dtype],
         "int32_t",
-        "Mean of each window, int8, rounded half away from zero.",
+        f"Mean of each window, {dtype}, rounded half away from zero.",
         "0",
         "result += value;",
-        """\
+        f"""\
                     int32_t count = (int32_t)(bottom - top) * (right - left), half = count / 2;
-                    *y++ = (int8_t)clamp((result > 0 ? result + half : result - half) / count, low, high);
+                    *y++ = ({C_TYPES[dtype]})clamp((result > 0 ? result + half : result - half) / count, low, high);
 """,
         CLAMP,
-    ),
+    )
+
+
+KERNELS = {
+    "int8": _integers("average_pool_2d_s8", "int8"),
+    "int16": _integers("average_pool_2d_s16", "int16"),
+    "uint8": _integers("average_pool_2d_u8", "uint8"),
     "float32": pool_kernel(
         "average_pool_2d_f32",
         "float",

@@ -108,7 +108,7 @@ class Operator:
         return [
             f"'{t.name}' is {t.dtype} without one scale and zero point; convert with full integer quantization"
             for t in (*node.activations, *node.outputs)
-            if t.dtype.kind == "i" and t.dtype.itemsize <= 2 and (t.quantization is None or t.quantization.per_channel)
+            if t.dtype.kind in "iu" and t.dtype.itemsize <= 2 and (t.quantization is None or t.quantization.per_channel)
         ]
 
     def macs(self, node: Node) -> int:
@@ -179,12 +179,14 @@ def positive_axis(axis: int, rank: int) -> int:
 
 
 def same_quantization(node: Node) -> list[str]:
-    """A sentence for each int8 input that does not share the output's scale and zero point, for operators that only
-    compare or move raw values."""
+    """A sentence for each quantized input that does not share the output's scale and zero point, for operators that
+    only compare or move raw values."""
     output = node.output
     return [
         f"{node.op.kind} input '{t.name}' has scale {t.q.s:.7g} and zero point {t.q.z} but output '{output.name}' has "
         f"{output.q.s:.7g} and {output.q.z}; they must be equal: insert a QUANTIZE before it or convert the model again"
         for t in node.present
-        if output.dtype == np.int8 and t.dtype == np.int8 and (t.q.s, t.q.z) != (output.q.s, output.q.z)
+        if output.dtype in (np.int8, np.int16)
+        and t.dtype == output.dtype
+        and (t.q.s, t.q.z) != (output.q.s, output.q.z)
     ]

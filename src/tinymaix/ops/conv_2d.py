@@ -22,6 +22,7 @@ from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
 from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
 from tinymaix.ops.tmdl_weights import read_window, window_body, window_problems
+from tinymaix.ops.wide import CONV_2D_S16
 from tinymaix.ops.window import FIRST_TAP, LAST_TAP, Padding, Pair, Window, nhwc, padding_code, padding_of
 
 TMDL_AXES = (0, 3, 1, 2)
@@ -39,6 +40,7 @@ class Conv2D(Operator):
     kind: ClassVar[str] = "CONV_2D"
     tflite: ClassVar[tuple[int, int]] = (3, 1)
     tmdl = (0, "conv2d")
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Conv2D:
@@ -113,8 +115,7 @@ class Conv2D(Operator):
             "pad_top": self.padding[0], "pad_left": self.padding[2],
         }  # fmt: skip
         constants = accumulator_constants(node, code, self.activation, sum_axes=(1, 2, 3))
-        kernel = CONV_2D_S8 if node.output.dtype == np.int8 else CONV_2D_F32
-        code.call(kernel, x=code.input(0), y=code.output(), **constants, **geometry)
+        code.call(KERNELS[node.output.dtype.name], x=code.input(0), y=code.output(), **constants, **geometry)
 
 
 def fused_activation(code: int) -> str:
@@ -136,9 +137,9 @@ def window_shapes(inputs: Sequence[Tensor | None]) -> tuple[Shape, Shape]:
 
 
 def _correlate(windows: Array, weights: Array, zero: int | float) -> Array:
-    """Sum over each window of (x - zero) * w: exact in float64 for int8, in the kernel's order for float32."""
+    """Sum over each window of (x - zero) * w: exact in float64 for integers, in the kernel's order for float32."""
     out_c = weights.shape[0]
-    if windows.dtype == np.int8:
+    if windows.dtype != np.float32:
         columns = windows.transpose(0, 1, 2, 4, 5, 3).astype(np.float64) - zero
         flat = columns.reshape(-1, int(np.prod(weights.shape[1:]))) @ weights.reshape(out_c, -1).T.astype(np.float64)
         return flat.astype(np.int64).reshape(*windows.shape[:3], out_c)
@@ -236,3 +237,5 @@ static void conv_2d_f32(const float *x, float *y, const float *weights, const fl
 """,
     (CLAMP_F32,),
 )
+
+KERNELS = {"int8": CONV_2D_S8, "int16": CONV_2D_S16, "float32": CONV_2D_F32}

@@ -16,6 +16,7 @@ from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
 from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
 from tinymaix.ops.tmdl_weights import read_window, window_body, window_problems
+from tinymaix.ops.wide import DEPTHWISE_CONV_2D_S16
 from tinymaix.ops.window import FIRST_TAP, LAST_TAP, Padding, Pair, Window, padding_code, padding_of
 
 TMDL_AXES = (3, 0, 1, 2)
@@ -33,6 +34,7 @@ class DepthwiseConv2D(Operator):
     kind: ClassVar[str] = "DEPTHWISE_CONV_2D"
     tflite: ClassVar[tuple[int, int]] = (4, 2)
     tmdl = (5, "depthwise conv2d")
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
 
     @classmethod
     def from_tflite(
@@ -94,7 +96,7 @@ class DepthwiseConv2D(Operator):
         x, weights, bias = array(inputs[0]), array(inputs[1]), inputs[2] if len(inputs) > 2 else None
         _, kernel_h, kernel_w, out_c = weights.shape
         in_c = x.shape[3]
-        integer = x.dtype == np.int8
+        integer = x.dtype != np.float32
         zero = node.input(0).q.z if integer else 0
         windows = self.window(node).views(x, zero)
         sums = np.dtype(np.int64 if integer else np.float32)
@@ -115,8 +117,7 @@ class DepthwiseConv2D(Operator):
             "pad_top": self.padding[0], "pad_left": self.padding[2],
         }  # fmt: skip
         constants = accumulator_constants(node, code, self.activation, sum_axes=(0, 1, 2))
-        kernel = DEPTHWISE_CONV_2D_S8 if node.output.dtype == np.int8 else DEPTHWISE_CONV_2D_F32
-        code.call(kernel, x=code.input(0), y=code.output(), **constants, **geometry)
+        code.call(KERNELS[node.output.dtype.name], x=code.input(0), y=code.output(), **constants, **geometry)
 
 
 DEPTHWISE_CONV_2D_S8 = Kernel(
@@ -195,3 +196,5 @@ static void depthwise_conv_2d_f32(const float *x, float *y, const float *weights
 """,
     (CLAMP_F32,),
 )
+
+KERNELS = {"int8": DEPTHWISE_CONV_2D_S8, "int16": DEPTHWISE_CONV_2D_S16, "float32": DEPTHWISE_CONV_2D_F32}

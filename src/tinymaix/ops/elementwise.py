@@ -52,7 +52,8 @@ class Binary(Operator):
             f"constant '{t.name}' is {t.dtype}{' without one scale and zero point' if t.dtype == dtype else ''}; "
             f"{self.kind} needs a constant that is quantized as its other input"
             for t in node.present
-            if t.dtype != dtype or (dtype == np.int8 and (t.quantization is None or t.quantization.per_channel))
+            if t.dtype != dtype
+            or (dtype.name in ("int8", "int16") and (t.quantization is None or t.quantization.per_channel))
         ]
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:

@@ -16,6 +16,7 @@ from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
 from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer, Struct, activation_problems
 from tinymaix.ops.tmdl_weights import read_weights, weight_blocks, weight_problems
+from tinymaix.ops.wide import FULLY_CONNECTED_S16
 
 TMDL_AXES = (0, 1)
 TMDL_BODY = Struct("III4x")
@@ -35,6 +36,7 @@ class FullyConnected(Operator):
     kind: ClassVar[str] = "FULLY_CONNECTED"
     tflite: ClassVar[tuple[int, int]] = (9, 8)
     tmdl = (2, "fully connected")
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
 
     @classmethod
     def from_tflite(
@@ -88,8 +90,8 @@ class FullyConnected(Operator):
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         x, weights, bias = array(inputs[0]), array(inputs[1]), inputs[2] if len(inputs) > 2 else None
         rows = x.reshape(-1, weights.shape[1])
-        if x.dtype == np.int8:
-            # Sums of int8 products are exact in float64, whose matrix product is fast.
+        if x.dtype != np.float32:
+            # Sums of integer products are exact in float64, whose matrix product is fast.
             product = (rows.astype(np.float64) - node.input(0).q.z) @ weights.T.astype(np.float64)
             total = product.astype(np.int64)
         else:
@@ -101,12 +103,9 @@ class FullyConnected(Operator):
     def emit(self, node: Node, code: LayerCode) -> None:
         out_c, in_c = node.input(1).shape
         constants = accumulator_constants(node, code, self.activation, sum_axes=(1,))
-        kernel = FULLY_CONNECTED_F32
-        if node.output.dtype == np.int8:
-            kernel = FULLY_CONNECTED_S8
-            del constants["zero_x"]  # there is no padding: the bias holds all of it
+        constants.pop("zero_x", None)  # there is no padding: the bias holds all of it
         code.call(
-            kernel,
+            KERNELS[node.output.dtype.name],
             x=code.input(0),
             y=code.output(),
             **constants,
@@ -159,3 +158,5 @@ static void fully_connected_f32(const float *x, float *y, const float *weights, 
 """,
     (CLAMP_F32,),
 )
+
+KERNELS = {"int8": FULLY_CONNECTED_S8, "int16": FULLY_CONNECTED_S16, "float32": FULLY_CONNECTED_F32}

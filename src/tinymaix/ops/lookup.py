@@ -20,7 +20,7 @@ class Unary(Operator):
     """C function (x, y, n, and what `float_arguments` gives) for float32."""
 
     def raw(self, node: Node, q: Array) -> Array:
-        """Raw outputs, saturated, for raw int8 inputs ``q`` (int64)."""
+        """Raw outputs, saturated, for raw integer inputs ``q`` (int64)."""
         raise NotImplementedError
 
     def real(self, x: Array) -> Array:
@@ -38,6 +38,8 @@ class Unary(Operator):
         x = array(inputs[0])
         if x.dtype == np.float32:
             return [self.real(x).astype(np.float32)]
+        if x.dtype == np.int16:
+            return [self.raw(node, x.astype(np.int64)).astype(np.int16)]
         return [self.table(node)[x.view(np.uint8)]]
 
     def table(self, node: Node) -> Array:
@@ -48,7 +50,14 @@ class Unary(Operator):
     def overwrites(self, node: Node) -> list[int]:
         return [0]
 
+    def emit_int16(self, node: Node, code: LayerCode) -> None:
+        """`emit` for int16, where there is such a type: a table would be too large."""
+        raise NotImplementedError(f"{self.kind} has no int16 kernel")
+
     def emit(self, node: Node, code: LayerCode) -> None:
+        if node.output.dtype == np.int16:
+            self.emit_int16(node, code)
+            return
         x, y, n = code.input(0), code.output(), node.output.elements
         if node.output.dtype == np.float32:
             code.call(self.float_kernel, x=x, y=y, n=n, **self.float_arguments())
@@ -57,12 +66,15 @@ class Unary(Operator):
 
 
 def fixed_output_problems(node: Node, scale: float, zero_point: int) -> list[str]:
-    """A sentence where an int8 output has another quantization than the one that the integer kernel always gives."""
+    """A sentence where the output has another quantization than the one that the integer kernel always gives: this one
+    in int8, scale 1/32768 and no zero points in int16."""
     output = node.output
-    if output.dtype != np.int8 or (output.q.s, output.q.z) == (scale, zero_point):
+    if output.dtype == np.int16:
+        scale, zero_point = 2.0**-15, node.input(0).q.z and -1
+    if output.dtype == np.float32 or (output.q.s, output.q.z) == (scale, zero_point):
         return []
     return [
-        f"output '{output.name}' has scale {output.q.s:.7g} and zero point {output.q.z}; int8 "
+        f"output '{output.name}' has scale {output.q.s:.7g} and zero point {output.q.z}; {output.dtype} "
         f"{node.op.kind} always gives scale 1/{round(1 / scale)} and zero point {zero_point}; quantize again so"
     ]
 

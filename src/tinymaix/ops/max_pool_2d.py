@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinymaix.graph import Array, Node
-from tinymaix.ops.emit import Kernel
+from tinymaix.ops.emit import C_TYPES, Kernel
 from tinymaix.ops.fixed_point import CLAMP, CLAMP_F32, FLOAT32_MAX
 from tinymaix.ops.pooling import Pool2D, pool_kernel
 
@@ -21,7 +21,7 @@ class MaxPool2D(Pool2D):
     tflite: ClassVar[tuple[int, int]] = (17, 5)
 
     def values(self, node: Node, x: Array) -> Array:
-        lowest = -128 if x.dtype == np.int8 else -FLOAT32_MAX
+        lowest = -FLOAT32_MAX if x.dtype == np.float32 else int(np.iinfo(x.dtype).min)
         largest = np.full(node.output.shape, lowest, x.dtype)
         for value in self.taps(node, x, lowest):
             largest = np.where(value > largest, value, largest)
@@ -34,19 +34,25 @@ class MaxPool2D(Pool2D):
 STEP = """if (value > result)
                                 result = value;"""
 
-KERNELS = {
-    "int8": pool_kernel(
-        "max_pool_2d_s8",
-        "int8_t",
+
+def _integers(name: str, dtype: str) -> Kernel:
+    return pool_kernel(
+        name,
+        C_TYPES[dtype],
         "int32_t",
-        "Largest value of each window, int8.",
-        "-128",
+        f"Largest value of each window, {dtype}.",
+        str(np.iinfo(dtype).min),
         STEP,
-        """\
-                    *y++ = (int8_t)clamp(result, low, high);
+        f"""\
+                    *y++ = ({C_TYPES[dtype]})clamp(result, low, high);
 """,
         CLAMP,
-    ),
+    )
+
+
+KERNELS = {
+    "int8": _integers("max_pool_2d_s8", "int8"),
+    "int16": _integers("max_pool_2d_s16", "int16"),
     "float32": pool_kernel(
         "max_pool_2d_f32",
         "float",

@@ -1,4 +1,4 @@
-"""MAXIMUM and what it shares with MINIMUM: raw values are compared, so int8 tensors must have one quantization."""
+"""MAXIMUM and what it shares with MINIMUM: raw values are compared, so quantized tensors must have one quantization."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Maximum(Binary):
 
     kind: ClassVar[str] = "MAXIMUM"
     tflite: ClassVar[tuple[int, int]] = (55, 39)
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32", "int32")
 
     def problems(self, node: Node) -> list[str]:
         return super().problems(node) or same_quantization(node)
@@ -42,7 +43,7 @@ def extremum_kernels(name: str, comparison: str) -> dict[str, Kernel]:
             *y = *a {comparison} *b ? *a : *b;
 """,
         )
-        for dtype, suffix in (("int8", "s8"), ("float32", "f32"), ("int32", "s32"))
+        for dtype, suffix in (("int8", "s8"), ("int16", "s16"), ("float32", "f32"), ("int32", "s32"))
     }
 
 

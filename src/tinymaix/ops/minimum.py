@@ -20,6 +20,7 @@ class Minimum(Binary):
 
     kind: ClassVar[str] = "MINIMUM"
     tflite: ClassVar[tuple[int, int]] = (57, 39)
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32", "int32")
 
     def problems(self, node: Node) -> list[str]:
         return super().problems(node) or same_quantization(node)

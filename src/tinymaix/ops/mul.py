@@ -1,4 +1,4 @@
-"""MUL: int8 with a scale for each tensor, float32 or int32 (wrapping), with a fused activation."""
+"""MUL: int8 or int16 with a scale for each tensor, float32 or int32 (wrapping), with a fused activation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tinymaix.graph import Array, Node
 from tinymaix.ops.elementwise import CLAMP_PARAMETERS, Arithmetic, binary_kernel
-from tinymaix.ops.emit import Argument, Kernel
+from tinymaix.ops.emit import C_TYPES, Argument, Kernel
 from tinymaix.ops.fixed_point import CLAMP, CLAMP_F32, REQUANTIZE, quantize_multiplier, requantize, wrap32
 
 
@@ -19,9 +19,10 @@ class Mul(Arithmetic):
 
     kind: ClassVar[str] = "MUL"
     tflite: ClassVar[tuple[int, int]] = (18, 21)
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32", "int32")
 
     def values(self, node: Node, a: Array, b: Array) -> Array:
-        if node.output.dtype == np.int8:
+        if node.output.dtype in (np.int8, np.int16):
             product = (a.astype(np.int64) - node.input(0).q.z) * (b.astype(np.int64) - node.input(1).q.z)
             return self.activate(node, requantize(product, *_multiplier(node)) + node.output.q.z)
         if node.output.dtype == np.int32:
@@ -29,7 +30,7 @@ class Mul(Arithmetic):
         return self.activate(node, a * b)
 
     def parameters(self, node: Node) -> dict[str, Argument]:
-        if node.output.dtype != np.int8:
+        if node.output.dtype not in (np.int8, np.int16):
             return self.clamp(node)
         multiplier, shift = _multiplier(node)
         return {
@@ -49,20 +50,25 @@ def _multiplier(node: Node) -> tuple[int, int]:
     return quantize_multiplier(node.input(0).q.s * node.input(1).q.s / node.output.q.s)
 
 
-KERNELS = {
-    "int8": binary_kernel(
-        "mul_s8",
-        "int8_t",
-        "y = a * b, int8 with a scale each.",
+def _quantized(name: str, dtype: str) -> Kernel:
+    return binary_kernel(
+        name,
+        C_TYPES[dtype],
+        f"y = a * b, {dtype} with a scale each.",
         """,
     int32_t zero_a, int32_t zero_b, int32_t zero_y, int32_t multiplier, int shift, int32_t low, int32_t high""",
-        """\
+        f"""\
             int32_t product = requantize((*a - zero_a) * (*b - zero_b), multiplier, shift) + zero_y;
-            *y = (int8_t)clamp(product, low, high);
+            *y = ({C_TYPES[dtype]})clamp(product, low, high);
 """,
         REQUANTIZE,
         CLAMP,
-    ),
+    )
+
+
+KERNELS = {
+    "int8": _quantized("mul_s8", "int8"),
+    "int16": _quantized("mul_s16", "int16"),
     "float32": binary_kernel(
         "mul_f32",
         "float",

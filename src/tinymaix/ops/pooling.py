@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Pool2D(Operator):
     stride: Pair = (2, 2)
     padding: Padding = (0, 0, 0, 0)
     activation: str = "none"
+
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
 
     @classmethod
     def from_tflite(
@@ -72,7 +74,7 @@ class Pool2D(Operator):
     def bounds(self, node: Node) -> tuple[Array, Array]:
         """The fused activation's lowest and highest raw value, in the output's type."""
         output = node.output
-        integer = output.dtype == np.int8
+        integer = output.dtype != np.float32
         low, high = quantized_range(self.activation, output) if integer else float_range(self.activation)
         return np.asarray(low, output.dtype), np.asarray(high, output.dtype)
 

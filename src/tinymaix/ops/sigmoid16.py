@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from tinymaix.graph import Array
-from tinymaix.ops.emit import Kernel
+from tinymaix.graph import Array, Node
+from tinymaix.ops.emit import Kernel, LayerCode
 
 
 def _table() -> Array:
@@ -57,6 +57,20 @@ def tanh16(x: Array, multiplier: int, shift: int) -> Array:
     result = _interpolate(np.abs(scaled), 8)
     up, half = 1 << 23, 1 << 7
     return np.where(scaled >= 0, result - up + half, up - result + half - 1) >> 8
+
+
+def emit_table_16(node: Node, code: LayerCode, kernel: Kernel) -> None:
+    """Call LOGISTIC_S16 or TANH_S16 for a node of one int16 input."""
+    multiplier, shift = any_scale(node.input(0).q.s)
+    code.call(
+        kernel,
+        x=code.input(0),
+        y=code.output(),
+        table=code.constant("sigmoid", TABLE),
+        n=node.output.elements,
+        multiplier=multiplier,
+        shift=shift,
+    )
 
 
 def _scale(x: Array, multiplier: int, shift: int) -> Array:
@@ -114,3 +128,21 @@ static inline int32_t tanh_16(const int16_t *table, int32_t x, int32_t multiplie
 """,
     (SIGMOID_BETWEEN,),
 )
+
+
+def _elementwise(name: str, value: Kernel) -> Kernel:
+    return Kernel(
+        name,
+        f"""\
+static void {name}(const int16_t *x, int16_t *y, const int16_t *table, int n, int32_t multiplier, int shift)
+{{
+    for (int i = 0; i < n; i++)
+        y[i] = (int16_t){value.name}(table, x[i], multiplier, shift);
+}}
+""",
+        (value,),
+    )
+
+
+LOGISTIC_S16 = _elementwise("logistic_s16", LOGISTIC_16)
+TANH_S16 = _elementwise("tanh_s16", TANH_16)

@@ -1,4 +1,4 @@
-"""SUB: int8 with a scale for each tensor, float32 or int32 (wrapping), with a fused activation."""
+"""SUB: int8 or int16 with a scale for each tensor, float32 or int32 (wrapping), with a fused activation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tinymaix.graph import Array, Node
 from tinymaix.ops.elementwise import CLAMP_PARAMETERS, Arithmetic, binary_kernel
 from tinymaix.ops.emit import Argument, Kernel
 from tinymaix.ops.fixed_point import CLAMP, CLAMP_F32, wrap32
-from tinymaix.ops.sums import common_scale, rescaled_sum, sum_s8, sum_scales
+from tinymaix.ops.sums import LEFT_SHIFT, common_scale, rescaled_sum, sum_kernel, sum_scales
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class Sub(Arithmetic):
 
     kind: ClassVar[str] = "SUB"
     tflite: ClassVar[tuple[int, int]] = (41, 28)
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32", "int32")
 
     def values(self, node: Node, a: Array, b: Array) -> Array:
-        if node.output.dtype == np.int8:
+        if node.output.dtype.name in LEFT_SHIFT:
             a, b = common_scale(node, a, b)
             return self.activate(node, rescaled_sum(node, a - b))
         if node.output.dtype == np.int32:
@@ -37,7 +38,8 @@ class Sub(Arithmetic):
 
 
 KERNELS = {
-    "int8": sum_s8("sub_s8", "-"),
+    "int8": sum_kernel("sub_s8", "-", "int8"),
+    "int16": sum_kernel("sub_s16", "-", "int16"),
     "float32": binary_kernel(
         "sub_f32",
         "float",

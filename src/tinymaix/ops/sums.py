@@ -1,4 +1,5 @@
-"""What ADD and SUB share in int8: both operands are brought to a common scale with 20 more bits, as TFLM does it."""
+"""What ADD and SUB share in int8 and int16: both operands are brought to a common scale with 20 or 15 more bits, as
+TFLM does it."""
 
 from __future__ import annotations
 
@@ -6,20 +7,18 @@ import numpy as np
 
 from tinymaix.graph import Array, Node
 from tinymaix.ops.elementwise import binary_kernel
-from tinymaix.ops.emit import Kernel
+from tinymaix.ops.emit import C_TYPES, Kernel
 from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE, quantize_multiplier, requantize
 
-LEFT_SHIFT = 20
-"""Bits that int8 operands gain before they are brought to a common scale."""
+LEFT_SHIFT = {"int8": 20, "int16": 15}
+"""Bits that operands gain before they are brought to a common scale, by type."""
 
 
 def common_scale(node: Node, a: Array, b: Array) -> tuple[Array, Array]:
-    """int8 operands as multiples of twice the larger scale / 2**20."""
-    scales = sum_scales(node)
+    """Quantized operands as multiples of twice the larger scale / 2**LEFT_SHIFT."""
+    scales, left = sum_scales(node), LEFT_SHIFT[node.output.dtype.name]
     a, b = (
-        requantize(
-            (x.astype(np.int64) - scales[f"zero_{k}"]) << LEFT_SHIFT, scales[f"multiplier_{k}"], scales[f"shift_{k}"]
-        )
+        requantize((x.astype(np.int64) - scales[f"zero_{k}"]) << left, scales[f"multiplier_{k}"], scales[f"shift_{k}"])
         for k, x in (("a", a), ("b", b))
     )
     return a, b
@@ -32,13 +31,14 @@ def rescaled_sum(node: Node, total: Array) -> Array:
 
 
 def sum_scales(node: Node) -> dict[str, int]:
-    """Zero points, multipliers and shifts of a, b and y in an int8 sum or difference; nothing for other types."""
-    if node.output.dtype != np.int8:
+    """Zero points, multipliers and shifts of a, b and y in a quantized sum or difference; nothing for other types."""
+    left = LEFT_SHIFT.get(node.output.dtype.name)
+    if left is None:
         return {}
     a, b, y = node.input(0).q, node.input(1).q, node.output.q
     twice = 2.0 * max(a.s, b.s)
     result = {}
-    for name, q, real in (("a", a, a.s / twice), ("b", b, b.s / twice), ("y", y, twice / (2**LEFT_SHIFT * y.s))):
+    for name, q, real in (("a", a, a.s / twice), ("b", b, b.s / twice), ("y", y, twice / (2**left * y.s))):
         result[f"zero_{name}"] = q.z
         result[f"multiplier_{name}"], result[f"shift_{name}"] = quantize_multiplier(real)
     return result
@@ -49,18 +49,19 @@ SUM_PARAMETERS = """,
     int32_t zero_y, int32_t multiplier_y, int shift_y, int32_t low, int32_t high"""
 
 
-def sum_s8(name: str, sign: str) -> Kernel:
-    """The int8 kernel of a sum (sign "+") or difference ("-")."""
+def sum_kernel(name: str, sign: str, dtype: str) -> Kernel:
+    """The kernel of a sum (sign "+") or difference ("-") of a quantized type."""
+    left = f"INT32_C({1 << LEFT_SHIFT[dtype]})"
     return binary_kernel(
         name,
-        "int8_t",
-        f"y = a {sign} b, int8 with a scale each.",
+        C_TYPES[dtype],
+        f"y = a {sign} b, {dtype} with a scale each.",
         SUM_PARAMETERS,
         f"""\
-            int32_t scaled_a = requantize((*a - zero_a) * INT32_C(1048576), multiplier_a, shift_a);
-            int32_t scaled_b = requantize((*b - zero_b) * INT32_C(1048576), multiplier_b, shift_b);
+            int32_t scaled_a = requantize((*a - zero_a) * {left}, multiplier_a, shift_a);
+            int32_t scaled_b = requantize((*b - zero_b) * {left}, multiplier_b, shift_b);
             int32_t sum = requantize(scaled_a {sign} scaled_b, multiplier_y, shift_y) + zero_y;
-            *y = (int8_t)clamp(sum, low, high);
+            *y = ({C_TYPES[dtype]})clamp(sum, low, high);
 """,
         REQUANTIZE,
         CLAMP,

@@ -8,28 +8,35 @@ from typing import ClassVar
 import numpy as np
 
 from tinymaix.graph import Array, Node
-from tinymaix.ops.emit import Kernel
+from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_math import multiplier_for, tanh
 from tinymaix.ops.fixed_point import requantize, rounding_shift
 from tinymaix.ops.float_math import TANH_F32
 from tinymaix.ops.lookup import Unary, fixed_output_problems
+from tinymaix.ops.sigmoid16 import TANH_S16, any_scale, emit_table_16, tanh16
 
 
 @dataclass(frozen=True)
 class Tanh(Unary):
     kind: ClassVar[str] = "TANH"
     tflite: ClassVar[tuple[int, int]] = (28, 0)
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
     float_kernel: ClassVar[Kernel] = TANH_F32
 
     def problems(self, node: Node) -> list[str]:
         return super().problems(node) or fixed_output_problems(node, 1 / 128, 0)
 
     def raw(self, node: Node, q: Array) -> Array:
+        if node.output.dtype == np.int16:
+            return tanh16(q, *any_scale(node.input(0).q.s))
         multiplier, shift, radius = multiplier_for(node.input(0).q.s, integer_bits=4)
         x = q - node.input(0).q.z
         inside = np.clip(x, min(0, 1 - radius), max(0, radius - 1))
         y = rounding_shift(tanh(requantize(inside, multiplier, shift), integer_bits=4), 24)
         return np.where(x <= -radius, -128, np.where(x >= radius, 127, np.clip(y, -128, 127)))
+
+    def emit_int16(self, node: Node, code: LayerCode) -> None:
+        emit_table_16(node, code, TANH_S16)
 
     def real(self, x: Array) -> Array:
         return np.tanh(x)
