@@ -1,7 +1,8 @@
 """Convolutions of any window: the windows of two neighbouring pixels become columns, then all channels are computed.
 
-A row of a window lies together in memory. Where rows fill whole words, they are widened from where they are; else they
-are copied behind each other first, so that the zeros that fill up words are only at the end of a column.
+A row of a window lies together in memory. Where rows fill whole words, they are widened from where they are, and so
+they are where filling them up with weights of 0 costs less than what else is done: to copy them behind each other
+first, so that only the end of a column is filled up.
 """
 
 from __future__ import annotations
@@ -56,20 +57,33 @@ def _variant(node: Node, op: Conv2D, requant: HighRequant, wide: bool) -> Implem
     )
 
 
+def _row_taps(node: Node) -> int:
+    """Taps of a row of a window as it is widened from where it is, 0 where copying the rows first is cheaper."""
+    out_c, kernel_h, kernel_w, in_c = node.input(1).shape
+    row = kernel_w * in_c
+    steps = (kernel_h * padded(row) - padded(kernel_h * row)) // 2
+    copying = 2 * (kernel_h * (4 + 3 * padded(row) // 4) + 15)  # cycles for two windows, counted on a Cortex-M4
+    return padded(row) if 17 * steps * -(-out_c // 4) < copying else 0
+
+
 def _scratch(node: Node) -> int:
-    """Two columns of halfwords, two of bytes, and a word behind them that a copy by words may spoil."""
-    return 6 * padded(int(np.prod(node.input(1).shape[1:]))) + 8
+    """Two columns of halfwords, two of bytes, and a word behind them that is read or spoilt with the last bytes."""
+    _, kernel_h, kernel_w, in_c = node.input(1).shape
+    return 6 * padded(kernel_h * (_row_taps(node) or kernel_w * in_c)) + 8
 
 
 def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerCode) -> None:
     (n, in_h, in_w, in_c), (out_c, kernel_h, kernel_w, _) = node.input(0).shape, node.input(1).shape
-    weights = node.input(1).data
+    weights, row_taps = node.input(1).data, _row_taps(node)
     assert weights is not None
+    rows = weights.reshape(out_c, kernel_h, kernel_w * in_c)
+    if row_taps:
+        rows = np.pad(rows, ((0, 0), (0, 0), (0, row_taps - kernel_w * in_c)))
     code.call(
         _kernel(requant, wide),
         x=code.input(0),
         y=code.output(),
-        stream=code.constant("weights", block_stream(weights.reshape(out_c, -1), requant, wide)),
+        stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, wide)),
         columns=f"(uint32_t *){code.scratch}",
         zero_x=node.input(0).q.z,
         center=requant.center,
@@ -88,6 +102,7 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerC
         dilation_h=op.dilation[0],
         pad_top=op.padding[0],
         pad_left=op.padding[2],
+        row_taps=row_taps,
     )
 
 
@@ -118,35 +133,35 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
 static __attribute__((noinline)) void {name}(
     const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center, int is_signed,
     int batches,
-    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
-    int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left)
+    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int stride_h,
+    int stride_w, int dilation_h, int pad_top, int pad_left, int row_taps)
 {{
-    int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows that copy_window may touch */
-    int quads = (kernel_h * row + 3) / 4, step = dilation_h * in_w * in_c;
-    uint32_t *end = columns + 4 * quads;
-    int8_t *bytes0 = (int8_t *)end, *bytes1 = bytes0 + 4 * quads;
+    int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows with bytes behind the last */
+    int rows = row_taps ? kernel_h : 1, length = row_taps ? row_taps / 4 : (kernel_h * row + 3) / 4;
+    uint32_t *end = columns + 4 * rows * length;
+    int8_t *bytes0 = (int8_t *)end, *bytes1 = bytes0 + (kernel_h * row + 3) / 4 * 4;
     for (int n = 0; n < batches; n++, x += in_h * in_w * in_c)
         for (int oy = 0; oy < out_h; oy++) {{
             int top = oy * stride_h - pad_top, bottom = top + (kernel_h - 1) * dilation_h;
             int inside = top >= 0 && bottom < in_h - behind;
             for (int ox = 0; ox < out_w; ox += 2, y += 2 * out_c) {{
                 int second = ox + 1 < out_w, left = ox * stride_w - pad_left, right = second ? left + stride_w : left;
-                const int8_t *at0 = bytes0, *at1 = bytes1;
-                int rows = 1, length = quads;
+                int step = dilation_h * in_w * in_c;
+                const int8_t *at0 = x + (top * in_w + left) * in_c, *at1 = x + (top * in_w + right) * in_c;
                 if (!inside || left < 0 || right + kernel_w > in_w) {{
                     gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, left);
                     gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, right);
-                }} else if (row % 4 != 0) {{
-                    copy_window(bytes0, x + (top * in_w + left) * in_c, kernel_h, row, step);
-                    copy_window(bytes1, x + (top * in_w + right) * in_c, kernel_h, row, step);
-                }} else {{
-                    at0 = x + (top * in_w + left) * in_c;
-                    at1 = x + (top * in_w + right) * in_c;
-                    rows = kernel_h;
-                    length = row / 4;
+                    at0 = bytes0;
+                    at1 = bytes1;
+                    step = row;
+                }} else if (!row_taps) {{
+                    copy_window(bytes0, at0, kernel_h, row, step);
+                    copy_window(bytes1, at1, kernel_h, row, step);
+                    at0 = bytes0;
+                    at1 = bytes1;
                 }}
                 uint32_t *column = columns;
-                for (; rows > 0; rows--, at0 += step, at1 += step)
+                for (int ky = 0; ky < rows; ky++, at0 += step, at1 += step)
                     column = widen_pair(column, at0, at1, length);
                 {dot.name}(stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
             }}
