@@ -1,4 +1,4 @@
-"""DEQUANTIZE: raw values to float32: scale * (q - zero_point)."""
+"""DEQUANTIZE: raw values to float32: scale * (q - zero_point). Constants of float16 too, which readers fold."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Dequantize(Operator):
 
     def problems(self, node: Node) -> list[str]:
         x, y = node.input(0), node.output
+        if x.dtype == np.float16:
+            return [f"'{x.name}' is float16 and computed at run time; only constants may be float16"]
         if x.dtype.name not in self.types or y.dtype != np.float32:
             return [
                 f"'{x.name}' is {x.dtype} and '{y.name}' is {y.dtype}; {', '.join(self.types)} to float32 is supported"
@@ -33,6 +35,8 @@ class Dequantize(Operator):
         return per_tensor_problems(x)
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
+        if node.input(0).dtype == np.float16:
+            return [array(inputs[0]).astype(np.float32)]
         q = node.input(0).q
         return [q.scale[0] * (array(inputs[0]).astype(np.int32) - q.z).astype(np.float32)]
 

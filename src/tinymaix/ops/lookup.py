@@ -43,8 +43,8 @@ class Unary(Operator):
         return [self.table(node)[x.view(np.uint8)]]
 
     def table(self, node: Node) -> Array:
-        """Outputs of all int8 inputs, indexed by the input's byte: 0 to 127, then -128 to -1."""
-        q = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.int64)
+        """Outputs of all inputs of one byte, indexed by that byte: in int8 0 to 127, then -128 to -1."""
+        q = np.arange(256, dtype=np.uint8).view(node.input(0).dtype).astype(np.int64)
         return self.raw(node, q).astype(node.output.dtype)
 
     def overwrites(self, node: Node) -> list[int]:
@@ -62,7 +62,10 @@ class Unary(Operator):
         if node.output.dtype == np.float32:
             code.call(self.float_kernel, x=x, y=y, n=n, **self.float_arguments())
         else:
-            code.call(LOOKUP_S8, x=x, y=y, table=code.constant("table", self.table(node)), n=n)
+            table = code.constant("table", self.table(node).view(np.int8))
+            if node.output.dtype == np.uint8:
+                x, y = f"(const int8_t *){x}", f"(int8_t *){y}"
+            code.call(LOOKUP_S8, x=x, y=y, table=table, n=n)
 
 
 def fixed_output_problems(node: Node, scale: float, zero_point: int) -> list[str]:
@@ -71,7 +74,7 @@ def fixed_output_problems(node: Node, scale: float, zero_point: int) -> list[str
     output = node.output
     if output.dtype == np.int16:
         scale, zero_point = 2.0**-15, node.input(0).q.z and -1
-    if output.dtype == np.float32 or (output.q.s, output.q.z) == (scale, zero_point):
+    if output.dtype in (np.float32, np.uint8) or (output.q.s, output.q.z) == (scale, zero_point):
         return []
     return [
         f"output '{output.name}' has scale {output.q.s:.7g} and zero point {output.q.z}; {output.dtype} "

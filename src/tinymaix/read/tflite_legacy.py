@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinymaix.graph import Graph, Node, Quantization, Tensor
+from tinymaix.ops.asymmetric import asymmetric
 from tinymaix.ops.move import Move
 from tinymaix.ops.quantize import Quantize
 
@@ -79,6 +80,9 @@ class _Shift:
                 continue
             node.inputs = [self._twin(t) if t is not None and _is_uint8(t) else t for t in node.inputs]
             node.outputs = [self._twin(t) if _is_uint8(t) else t for t in node.outputs]
+            weights = node.optional(1)
+            if node.op.kind in WEIGHTED and weights is not None and weights.q.zero_point.any():
+                node.op = asymmetric(node).op
             self.nodes.append(node)
         for tensor in self.graph.outputs:
             if id(tensor) in self.twins and id(tensor) not in inputs:
