@@ -22,7 +22,7 @@ REALS = {"relu": [0.004, 0.003], "varied relu": [5e-5, 0.02], "both signs": [0.0
 def requant(kind: str) -> HighRequant:
     reals = np.array(REALS[kind])
     zero = -128 if kind.endswith("relu") else 3
-    reach = np.rint(300 / reals).astype(np.int64)
+    reach = np.rint(200 / reals).astype(np.int64)
     shifts = () if kind.startswith("varied") else (12, 10)
     fast = prove_high(*quantize_multipliers(reals), zero, -128, 127, -reach, reach, 0 * reach, shifts, varied=True)
     assert fast is not None
@@ -71,7 +71,7 @@ def test_finish(kind: str, core: str, tmp_path: Path) -> None:
     fast = requant(kind)
     (tmp_path / "finish.c").write_text(source(fast))
     machine = open_machine(build([tmp_path / "finish.c"], find_chip(core), out_dir=tmp_path / "build"))
-    reach = np.array([300 * 256 / real for real in REALS[kind]])
+    reach = np.array([200 * 256 / real for real in REALS[kind]])
     sums = np.linspace(-reach, reach, SUMS, axis=1).astype("<i4")
     writes = {"sums": sums.tobytes(), "constants": fast.constants.astype("<i4").tobytes()}
     memory = machine.run(writes, {"results": 2 * SUMS}, count=False).memory

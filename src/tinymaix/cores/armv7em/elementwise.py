@@ -9,7 +9,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.columns import NAKED, assembly
 from tinymaix.cores.armv7em.pointwise import LOAD_4
-from tinymaix.cores.armv7em.requantize import WEIGHTED, clamped
+from tinymaix.cores.armv7em.requantize import SATURATED_S8, WEIGHTED, clamped
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_linear import LinearRequant, prove_linear
 from tinymaix.graph import Array, Node
@@ -119,7 +119,7 @@ static void {name}(
 }}
 #endif
 """,
-        WEIGHTED,
+        (WEIGHTED, SATURATED_S8),
     )
 
 

@@ -79,28 +79,29 @@ def clamped(implementation: Implementation, node: Node, clamp: bool, limits: tup
     return replace(implementation, emit=emit, reason=f"{implementation.reason}; then clamped")
 
 
-CLAMP_ALL_S8 = Kernel(
-    "clamp_all_s8",
+LARGER_4 = Kernel(
+    "larger_4",
     """\
-#if defined(__ARM_FEATURE_DSP)
 /* The larger of each pair of bytes (SSUB8 leaves in the flags which it is) */
 static inline uint32_t larger_4(uint32_t a, uint32_t b)
 {
     uint32_t y;
+#if defined(__ARM_FEATURE_DSP)
     __asm__("ssub8 %0, %1, %2\\n\\tsel %0, %1, %2" : "=&r"(y) : "r"(a), "r"(b));
-    return y;
-}
-
-/* The smaller of each pair of bytes */
-static inline uint32_t smaller_4(uint32_t a, uint32_t b)
-{
-    uint32_t y;
-    __asm__("ssub8 %0, %1, %2\\n\\tsel %0, %2, %1" : "=&r"(y) : "r"(a), "r"(b));
-    return y;
-}
+#else
+    y = 0;
+    for (int bits = 0; bits < 32; bits += 8)
+        y |= ((int8_t)(a >> bits) > (int8_t)(b >> bits) ? a : b) & UINT32_C(255) << bits;
 #endif
+    return y;
+}
+""",
+)
 
-/* Clamps to [low, high] in place. */
+CLAMP_ALL_S8 = Kernel(
+    "clamp_all_s8",
+    """\
+/* Clamps to [low, high] in place. ~ turns the order around: the smaller of two is ~ of the larger of both ~. */
 static __attribute__((noinline)) void clamp_all_s8(int8_t *y, int n, int low, int high)
 {
 #if defined(__ARM_FEATURE_DSP)
@@ -108,7 +109,7 @@ static __attribute__((noinline)) void clamp_all_s8(int8_t *y, int n, int low, in
     for (; n >= 4; n -= 4, y += 4) {
         uint32_t word;
         memcpy(&word, y, 4);
-        word = smaller_4(larger_4(word, lows), highs);
+        word = ~larger_4(~larger_4(word, lows), ~highs);
         memcpy(y, &word, 4);
     }
 #endif
@@ -116,12 +117,12 @@ static __attribute__((noinline)) void clamp_all_s8(int8_t *y, int n, int low, in
         y[i] = (int8_t)(y[i] < low ? low : y[i] > high ? high : y[i]);
 }
 """,
+    (LARGER_4,),
 )
 
-WEIGHTED = (
-    Kernel(
-        "weighted",
-        """\
+WEIGHTED = Kernel(
+    "weighted",
+    """\
 #if !defined(__ARM_FEATURE_DSP)
 /* SMLAWB: sum + (x * multiplier >> 16), modulo 2^32; x has 16 bits */
 static inline int32_t weighted(int32_t x, int32_t multiplier, int32_t sum)
@@ -130,10 +131,11 @@ static inline int32_t weighted(int32_t x, int32_t multiplier, int32_t sum)
 }
 #endif
 """,
-    ),
-    Kernel(
-        "saturated_s8",
-        """\
+)
+
+SATURATED_S8 = Kernel(
+    "saturated_s8",
+    """\
 #if !defined(__ARM_FEATURE_DSP)
 /* SSAT: value >> shift, saturated to int8 */
 static inline int8_t saturated_s8(int32_t value, int shift)
@@ -143,6 +145,4 @@ static inline int8_t saturated_s8(int32_t value, int shift)
 }
 #endif
 """,
-    ),
 )
-"""What the portable twins of the kernels with a `LinearRequant` call."""
