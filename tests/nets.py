@@ -34,7 +34,8 @@ class _Inverted(nn.Module):
         self.residual = stride == 1 and in_c == out_c
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x) if self.residual else self.body(x)
+        y: Tensor = x + self.body(x) if self.residual else self.body(x)
+        return y
 
 
 def mobilenet_v2() -> Net:
@@ -57,7 +58,8 @@ class _Residual(nn.Module):
         self.shortcut = nn.Conv2d(in_c, out_c, 1, stride) if stride > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.relu(self.body(x) + self.shortcut(x))
+        y: Tensor = torch.relu(self.body(x) + self.shortcut(x))
+        return y
 
 
 def resnet_8() -> Net:
@@ -90,7 +92,8 @@ class _UNet(nn.Module):
         high = self.down(x)
         middle = self.middle(high)
         joined = self.join(torch.cat([self.up(self.low(middle)), middle], 1))
-        return torch.sigmoid(self.last(torch.cat([self.upsample(joined), high], 1)))
+        y: Tensor = torch.sigmoid(self.last(torch.cat([self.upsample(joined), high], 1)))
+        return y
 
 
 def unet() -> Net:
@@ -105,7 +108,8 @@ class _Recurrent(nn.Module):
         self.head = nn.Linear(8, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.cell(x)[0][:, -1])
+        y: Tensor = self.head(self.cell(x)[0][:, -1])
+        return y
 
 
 def lstm() -> Net:
@@ -136,7 +140,8 @@ class _SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x)
+        y: Tensor = x * self.gate(x)
+        return y
 
 
 def mcunet() -> Net:
@@ -166,7 +171,8 @@ class _Transformer(nn.Module):
         scores = torch.softmax(q @ k.transpose(-2, -1) * (width // self.heads) ** -0.5, dim=-1)
         x = x + self.projection((scores @ v).transpose(1, 2).reshape(batch, tokens, width))
         x = x + self.mlp(self.norm_2(x))
-        return self.head(x.mean(dim=1))
+        y: Tensor = self.head(x.mean(dim=1))
+        return y
 
 
 def transformer() -> Net:

@@ -11,7 +11,7 @@ MAX_FILE_BYTES = 2**29
 
 
 def read_model(path: str | os.PathLike[str]) -> Graph:
-    """Read a .tflite, .tmdl, .h5 or .keras file. The graph is named after the file.
+    """Read a .tflite, .tmdl, .h5, .keras or .onnx file. The graph is named after the file.
 
     Raises:
         ModelError: the file cannot be read, is damaged, of an unknown format, or holds what is not supported.
@@ -24,13 +24,13 @@ def read_model(path: str | os.PathLike[str]) -> Graph:
     except OSError as error:
         raise ModelError(f"{file}: cannot be read ({error.strerror})") from None
     try:
-        return read_bytes(data, file.stem)
+        return read_bytes(data, file.stem, file.parent)
     except ModelError as error:
         raise ModelError([f"{file.name}: {problem}" for problem in error.problems]) from None
 
 
-def read_bytes(data: bytes, name: str = "model") -> Graph:
-    """`read_model` for a file that is in memory."""
+def read_bytes(data: bytes, name: str = "model", folder: Path | None = None) -> Graph:
+    """`read_model` for a file that is in memory; ``folder`` is where the external data of an .onnx file may lie."""
     if data[4:8] == b"TFL3":
         from tinymaix.read.tflite import read_tflite
 
@@ -48,4 +48,8 @@ def read_bytes(data: bytes, name: str = "model") -> Graph:
 
         if is_keras(data):
             return read_keras(data, name)
-    raise ModelError("not a model that can be read: it is no .tflite, .tmdl, .h5 or .keras file")
+    from tinymaix.read.onnx import looks_like_onnx, read_onnx
+
+    if looks_like_onnx(data):
+        return read_onnx(data, name, folder)
+    raise ModelError("not a model that can be read: it is no .tflite, .tmdl, .h5, .keras or .onnx file")

@@ -8,9 +8,11 @@ from tinymaix.rewrite.batch_norm import fold_batch_norm
 from tinymaix.rewrite.fold import drop_dead, fold_constants
 from tinymaix.rewrite.fuse_pad import fuse_pad
 from tinymaix.rewrite.identity import drop_identities
+from tinymaix.rewrite.layout import cancel_transposes
 from tinymaix.rewrite.views import sink_views
 
 __all__ = [
+    "cancel_transposes",
     "drop_dead",
     "drop_identities",
     "fold_batch_norm",
@@ -25,9 +27,9 @@ __all__ = [
 def simplify(graph: Graph) -> Graph:
     """All rewrites: fewer nodes, the same network. Every output of an integer model stays as it is bit for bit.
 
-    Constants are folded, dead nodes and identities dropped, padding fused; in float models batch norm is folded into
-    the weights, which changes the rounding, and activations are fused.
+    Constants are folded, dead nodes and identities dropped, transposes cancelled, padding fused; in float models batch
+    norm is folded into the weights, which changes the rounding, and activations are fused.
     """
-    graph = sink_views(fold_constants(graph))
+    graph = sink_views(cancel_transposes(fold_constants(graph)))
     graph = fuse_activation(fold_batch_norm(graph))
     return drop_identities(fuse_pad(graph))
