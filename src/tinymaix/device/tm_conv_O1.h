@@ -1,6 +1,7 @@
 /* tm_conv_O1.h: the convolutions of TM_OPT1, part of tm_layers.c. TM_TILE output pixels share each weight that is read, and
  * the channels of a block the inputs under the kernel, which are gathered once, in the order of the weights: channel, row,
- * column. An architecture may bring its own tile: TM_TILE, TM_TILE_TAPS, tm_tile_t, tm_tile_put and tm_tile_dot; its own
+ * column. An architecture may bring its own tile: TM_TILE, TM_TILE_TAPS, tm_tile_t, tm_tile_put and tm_tile_dot, or TM_TILE_DOT and
+ * tm_tile_dot; its own
  * tm_row_3x3: TM_ROW_3X3; and its own tm_postprocess_row: TM_POSTPROCESS_ROW.
  * What is too large for the tile falls back to the small convolution. */
 
@@ -10,14 +11,16 @@
 #endif
 
 #ifndef TM_TILE
-#if TM_MDL_TYPE != TM_MDL_INT8
+#if TM_MDL_TYPE != TM_MDL_INT8 || defined(__AVR__) /* no fast multiplication of 32 bits */
 #define TM_TILE 1
 #elif defined(__riscv) || defined(__aarch64__) /* many registers */
 #define TM_TILE 4
 #else
 #define TM_TILE 2
 #endif
+#endif
 
+#ifndef TM_TILE_TAPS
 #if TM_TILE == 1
 typedef mtype_t tm_tile_t;
 #define TM_TILE_TAPS (TM_MAX_KCSIZE * 4 / sizeof(mtype_t)) /* that a tile has room for */
@@ -37,6 +40,11 @@ TM_INLINE void tm_tile_dot(const tm_tile_t *tile, const wtype_t *kptr0, const wt
 {
     sumtype_t r[2];
     (void)apart;
+    if (kptr0 == kptr1) {
+        tm_dot_prod(tile, kptr0, size, r);
+        sums[0] += r[0];
+        return;
+    }
     if (size == 9) {
         tm_dot_prod_3x3x1(tile, kptr0, r);
         tm_dot_prod_3x3x1(tile, kptr1, r + 1);
@@ -88,6 +96,7 @@ TM_INLINE void tm_tile_put(tm_tile_t *tile, int pixel, const mtype_t *sptr, uint
     }
 }
 
+#ifndef TM_TILE_DOT
 #define TAPS(all, high, s, next, w0, w1)                         \
     t = HALVES + (s) * (uint32_t)(w0) + (next) * (uint32_t)(w1); \
     all += t;                                                    \
@@ -145,6 +154,7 @@ TM_INLINE void tm_tile_dot(const tm_tile_t *tile, const wtype_t *kptr0, const wt
 }
 #endif
 #endif
+#endif
 
 #ifndef TM_ROW_3X3
 /* Depthwise: sums[i] = kernel at kptr times the 3x3 inputs at sptr + i * stride, in rows of width inputs. */
@@ -173,7 +183,8 @@ typedef struct {
     const uint8_t *g; /* (w, h) of kernel, stride, dilation; act; pads */
     const mtype_t *in;
     int h, w;
-    unsigned c, taps, ow;
+    unsigned c, taps, ow, step; /* step: input channels gathered at a time */
+    int direct;                 /* 1x1 without pads: nothing to gather */
     mtype_t outside[MOST]; /* zero points */
 } tm_window_t;
 
@@ -398,9 +409,7 @@ static tm_pixel_t pixels(const tm_window_t *v, const tm_block_t *b, tm_pixel_t p
                          mtype_t *patch)
 {
     tm_pixel_t at[TM_TILE];
-    const int direct = v->taps == 1 && !(v->g[8] | v->g[9] | v->g[10] | v->g[11]); /* no tap is outside */
-    unsigned i, k, m, step = TM_TILE_TAPS / v->taps; /* input channels at a time: if more than 4, a multiple */
-    step = step > MOST && !direct ? MOST : step > 4 ? step & ~3u : step;
+    unsigned i, k, m;
     for (i = 0; i < TM_TILE; i++) {
         at[i] = i < some ? p : at[some - 1];
         if (i < some)
@@ -409,10 +418,10 @@ static tm_pixel_t pixels(const tm_window_t *v, const tm_block_t *b, tm_pixel_t p
             b->sums[i * TM_SUMS + k] = 0;
     }
     for (k = 0; k < v->c; k += m) {
-        m = v->c - k < step ? v->c - k : step;
+        m = v->c - k < v->step ? v->c - k : v->step;
         for (i = 0; i < TM_TILE; i++) {
             const mtype_t *s = patch;
-            if (direct)
+            if (v->direct)
                 s = v->in + ((size_t)at[i].y * (size_t)v->w + (size_t)at[i].x) * v->c + k;
             else
                 gather(v, at[i], k, m, patch);
@@ -459,6 +468,12 @@ static void conv_O1(tm_job_t *j)
         conv(j);
         return;
     }
+    v.direct = v.taps == 1 && !(v.g[8] | v.g[9] | v.g[10] | v.g[11]);
+    v.step = TM_TILE_TAPS / v.taps;
+    if (v.step > MOST && !v.direct)
+        v.step = MOST;
+    if (v.step > 4) /* whole fours of taps */
+        v.step &= ~3u;
     for (i = 0; i < MOST; i++)
         v.outside[i] = (mtype_t)h->in_zp;
     gin = dw ? 1 : v.c;            /* input channels that an output channel sees */

@@ -13,6 +13,7 @@
 #define TM_ARCH_X86_SSE2 7 /* x86 */
 #define TM_ARCH_AVR      8 /* ATmega */
 #define TM_ARCH_XTENSA   9 /* ESP8266, ESP32 */
+#define TM_ARCH_ARM_M0   10 /* Cortex-M0, M0+, M1 */
 
 #define TM_OPT0 0 /* smallest code */
 #define TM_OPT1 1 /* inner loops unrolled */
@@ -43,6 +44,8 @@
 #define TM_ARCH_HEADER "arch_avr.h"
 #elif TM_ARCH == TM_ARCH_XTENSA
 #define TM_ARCH_HEADER "arch_xtensa.h"
+#elif TM_ARCH == TM_ARCH_ARM_M0
+#define TM_ARCH_HEADER "arch_arm_m0.h"
 #else
 #error "TM_ARCH: this library knows no such architecture."
 #endif
