@@ -1,0 +1,110 @@
+"""Rows of interleaved bytes -> planes of pixel pairs: a few channels of an NHWC image, ready for SMLAD."""
+
+from __future__ import annotations
+
+from tinymaix.cores.armv7em.columns import NAKED, assembly
+from tinymaix.ops.emit import Kernel
+
+LANES = 4
+"""Channels that are widened together, fewer where the image has fewer."""
+
+_CODE = [
+    "push {r4-r11, lr}",
+    "sub sp, #8",  # above it from 44: rows, row, pitch, left, width
+    "ldr r11, [sp, #44]",
+    "ldrd r10, r4, [sp, #52]",
+    "ldr r5, [sp, #60]",
+    "sub r5, r5, r4",
+    "lsr r6, r5, #1",
+    "and r5, r5, #1",
+    "strd r6, r5, [sp]",  # whole pairs, and whether a pixel is left over at the right
+    "1:",
+    "mov r12, r0",
+    "mov lr, r1",
+    "ldr r9, [sp]",
+    "ldr r4, [sp, #56]",
+    "cbz r4, 2f",
+    "add r9, r9, #1",
+    "mov r4, r3",
+    "ldr r5, [r1]",
+    "add r1, r1, r2",
+    "b 4f",
+    "2:",
+    "cmp r9, #0",
+    "beq 5f",
+    ".balign 4",
+    "3:",
+    "ldr r4, [r1]",
+    "ldr r5, [r1, r2]",
+    "add r1, r1, r2, lsl #1",
+    "4:",
+    "sxtb16 r6, r4",
+    "sxtb16 r4, r4, ror #8",
+    "sxtb16 r7, r5",
+    "sxtb16 r5, r5, ror #8",
+    "pkhbt r8, r6, r7, lsl #16",
+    "pkhtb r7, r7, r6, asr #16",
+    "pkhbt r6, r4, r5, lsl #16",
+    "pkhtb r5, r5, r4, asr #16",
+    "str r8, [r0]",
+    "str r6, [r0, #4]",
+    "str r7, [r0, #8]",
+    "str r5, [r0, #12]",
+    "add r0, r10",
+    "subs r9, #1",
+    "bgt 3b",
+    "bne 6f",  # -1: the pixel that is left over is done
+    "5:",
+    "ldr r4, [sp, #4]",
+    "cbz r4, 6f",
+    "ldr r4, [r1]",
+    "mov r5, r3",
+    "b 4b",
+    "6:",
+    "ldr r4, [sp, #48]",
+    "add r0, r12, #16",
+    "add r1, lr, r4",
+    "subs r11, #1",
+    "bne 1b",
+    "add sp, #8",
+    "pop {r4-r11, pc}",
+]
+
+
+def widen_rows(lanes: int) -> Kernel:
+    """widen_rows_4 and its relatives for images of fewer channels."""
+    name = f"widen_rows_{lanes}"
+    parameters = """\
+    uint32_t *to, const int8_t *x, int in_c, uint32_t zeros, int rows, int row, int pitch, int left, int width"""
+    twin = f"""\
+static void {name}(
+{parameters})
+{{
+    for (; rows > 0; rows--, to += {lanes}, x += row)
+        for (int px = -left, at = 0; px < width; px += 2, at += pitch / 4)
+            for (int lane = 0; lane < {lanes}; lane++) {{
+                int low = px < 0 ? (int8_t)zeros : x[px * in_c + lane];
+                int high = px + 1 == width ? (int8_t)zeros : x[(px + 1) * in_c + lane];
+                to[at + lane] = ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+            }}
+}}
+"""
+    source = """\
+/* The first channels of ``rows`` rows, ``row`` bytes apart, as pairs of pixels, ``pitch`` bytes from each to the next.
+ * ``zeros`` stands left of the first pixel where ``left`` is 1, and right of the last of ``width`` pixels where that
+ * makes a pair of it. */
+"""
+    if lanes < LANES:
+        return Kernel(name, source + twin)
+    source += f"""\
+#if defined(__ARM_FEATURE_DSP)
+{NAKED} void {name}(
+{parameters})
+{{
+    __asm__ volatile(
+{assembly(_CODE)});
+}}
+#else
+{twin}#endif
+"""
+    return Kernel(name, source)
