@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from tinymaix.cores.armv7em.fully_connected import one_row
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW
+from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
 from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.weights import padded, widths
@@ -130,7 +130,7 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
         name,
         f"""\
 /* Convolution, int8 NHWC: the windows of two neighbouring pixels at a time. A lone last pixel is computed twice. */
-static __attribute__((noinline)) void {name}(
+static SMALL void {name}(
     const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center, int is_signed,
     int batches,
     int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int stride_h,
@@ -160,14 +160,12 @@ static __attribute__((noinline)) void {name}(
                     at0 = bytes0;
                     at1 = bytes1;
                 }}
-                uint32_t *column = columns;
-                for (int ky = 0; ky < rows; ky++, at0 += step, at1 += step)
-                    column = widen_pair(column, at0, at1, length);
+                widen_pair(columns, at0, at1, length, rows, step - 4 * length);
                 {dot.name}(stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
             }}
             y -= out_w % 2 * out_c;
         }}
 }}
 """,
-        (WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, dot),
+        (SMALL, WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, dot),
     )

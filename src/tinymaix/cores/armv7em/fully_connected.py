@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from tinymaix.cores.armv7em.columns import NAKED, assembly, name_of, requantized, twin_helpers, twin_requantize
+from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.weights import padded, stream, widths
 from tinymaix.cores.core import Core
@@ -167,7 +168,7 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
         name,
         f"""\
 /* Fully connected, int8, one row: it is widened, times 256, then multiplied. The last channels may fill no four. */
-static __attribute__((noinline)) void {name}(
+static SMALL void {name}(
     const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c, int32_t center)
 {{
     const uint32_t odd = UINT32_C(0xff00ff00);
@@ -194,5 +195,5 @@ static __attribute__((noinline)) void {name}(
     }}
 }}
 """,
-        (LOAD_4, dot),
+        (SMALL, LOAD_4, dot),
     )

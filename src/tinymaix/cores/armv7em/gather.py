@@ -1,14 +1,28 @@
-"""Windows that reach over the border of the image."""
+"""What the convolutions share: windows that reach over the border of the image, and an attribute for outer loops."""
 
 from __future__ import annotations
 
 from tinymaix.ops.emit import Kernel
 
+SMALL = Kernel(
+    "SMALL",
+    """\
+/* For functions whose time is spent in those that they call: as little code as can be */
+#if defined(__clang__)
+#define SMALL __attribute__((noinline, minsize))
+#elif defined(__GNUC__)
+#define SMALL __attribute__((noinline, optimize("Os")))
+#else
+#define SMALL
+#endif
+""",
+)
+
 GATHER_WINDOW = Kernel(
     "gather_window",
     """\
 /* The rows of the window at (top, left) behind each other, zero_x where it is outside of the image */
-static __attribute__((noinline)) void gather_window(
+static SMALL void gather_window(
     int8_t *bytes, const int8_t *image, int zero_x, int in_h, int in_w, int in_c, int kernel_h, int kernel_w,
     int dilation_h, int top, int left)
 {
@@ -21,4 +35,5 @@ static __attribute__((noinline)) void gather_window(
     }
 }
 """,
+    (SMALL,),
 )

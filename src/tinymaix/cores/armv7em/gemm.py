@@ -61,11 +61,16 @@ def block_stream(weights: Array, requant: HighRequant, wide: bool) -> Array:
 
 
 def _step(channels: int, wide: bool) -> list[str]:
-    """Two taps of a block: r0 walks the weights, r1 the columns; r2 and r3 are activations, r12 and lr weights."""
-    lines = ["ldrd r2, r3, [r1], #8"]
+    """Two taps of a block: r0 walks the weights, r1 the columns; r2 and r3 are activations, r12 and lr weights.
+
+    Loads from two pointers in turn overlap, which LDRD does not; where weights come by LDRD, it takes fewer loads.
+    """
+    lines = ["ldrd r2, r3, [r1], #8"] if wide else ["ldr.w r2, [r1], #4", "ldr.w lr, [r0], #4", "ldr.w r3, [r1], #4"]
     for first in range(0, channels, 2):
-        lines += ["ldrd r12, lr, [r0], #8"] if wide else ["ldr.w lr, [r0], #4", "sxtb16 r12, lr"]
-        lines += [] if wide else ["sxtb16 lr, lr, ror #8"]
+        if wide:
+            lines += ["ldrd r12, lr, [r0], #8"]
+        else:
+            lines += [*(["ldr.w lr, [r0], #4"] if first else []), "sxtb16 r12, lr", "sxtb16 lr, lr, ror #8"]
         a, b, c, d = SUMS[2 * first : 2 * first + 4]
         lines += [f"smlad {a}, r12, r2, {a}", f"smlad {b}, r12, r3, {b}"]
         lines += [f"smlad {c}, lr, r2, {c}", f"smlad {d}, lr, r3, {d}"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from tinymaix.cores.armv7em.columns import NAKED, assembly
+from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
@@ -27,25 +29,48 @@ static inline uint32_t load_4(const int8_t *x)
 """,
 )
 
-WIDEN_PAIR = Kernel(
-    "widen_pair",
-    """\
-/* The same bytes of two pixels, times 256, as columns; `quads` are of four bytes. Returns the end of the columns. */
-static inline uint32_t *widen_pair(uint32_t *columns, const int8_t *x0, const int8_t *x1, int quads)
-{
+
+def _widen_pair() -> Kernel:
+    one = ["ldr r7, [r1], #4", "ldr r8, [r2], #4", "and r5, r4, r7, lsl #8", "and r6, r4, r8, lsl #8", "and r7, r7, r4"]
+    one += ["and r8, r8, r4", "stm.w r0!, {r5, r6, r7, r8}"]
+    two = ["ldr r7, [r1], #4", "ldr r8, [r2], #4", "ldr r11, [r1], #4", "ldr r12, [r2], #4", "and r5, r4, r7, lsl #8"]
+    two += ["and r6, r4, r8, lsl #8", "and r7, r7, r4", "and r8, r8, r4", "and r9, r4, r11, lsl #8"]
+    two += ["and r10, r4, r12, lsl #8", "and r11, r11, r4", "and r12, r12, r4", "stm.w r0!, {r5-r12}"]
+    code = ["push {r4-r12, lr}", "movw r4, #0xff00", "movt r4, #0xff00", "1:", "lsrs.w lr, r3, #1", "bcc.w 2f", *one]
+    code += ["2:", "beq.w 4f", "3:", *two, "subs.w lr, lr, #1", "bne.w 3b", "4:"]
+    code += ["ldrd r5, r6, [sp, #40]", "add r1, r1, r6", "add r2, r2, r6", "subs r5, #1", "str r5, [sp, #40]"]
+    code += ["bne.w 1b", "pop {r4-r12, pc}"]
+    prototype = "void widen_pair(uint32_t *columns, const int8_t *x0, const int8_t *x1, int quads, int rows, int gap)"
+    return Kernel(
+        "widen_pair",
+        f"""\
+/* The same bytes of two pixels or windows, times 256, as columns: rows of four times ``quads``, ``gap`` bytes apart */
+#if defined(__ARM_FEATURE_DSP)
+{NAKED} {prototype}
+{{
+    __asm__ volatile(
+{assembly(code)});
+}}
+#else
+static {prototype}
+{{
     const uint32_t odd = UINT32_C(0xff00ff00);
-    for (uint32_t *end = columns + 4 * quads; columns != end; columns += 4, x0 += 4, x1 += 4) {
-        uint32_t a = load_4(x0), b = load_4(x1);
-        columns[0] = (a << 8) & odd;
-        columns[1] = (b << 8) & odd;
-        columns[2] = a & odd;
-        columns[3] = b & odd;
-    }
-    return columns;
-}
+    for (; rows > 0; rows--, x0 += gap, x1 += gap)
+        for (int i = 0; i < quads; i++, columns += 4, x0 += 4, x1 += 4) {{
+            uint32_t a = load_4(x0), b = load_4(x1);
+            columns[0] = (a << 8) & odd;
+            columns[1] = (b << 8) & odd;
+            columns[2] = a & odd;
+            columns[3] = b & odd;
+        }}
+}}
+#endif
 """,
-    (LOAD_4,),
-)
+        (LOAD_4,),
+    )
+
+
+WIDEN_PAIR = _widen_pair()
 
 REASON = "two pixels by four channels a turn, weights as {}, requantized by one product"
 
@@ -88,7 +113,7 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
         name,
         f"""\
 /* Pointwise convolution, int8. A lone last pixel is computed twice. Channels that fill no words are copied first. */
-static __attribute__((noinline)) void {name}(
+static SMALL void {name}(
     const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int pixels, int in_c, int out_c,
     int32_t center, int is_signed)
 {{
@@ -102,10 +127,10 @@ static __attribute__((noinline)) void {name}(
             x0 = (const int8_t *)memcpy(bytes, x0, (size_t)in_c);
             x1 = (const int8_t *)memcpy(bytes + 4 * quads, x1, (size_t)in_c);
         }}
-        widen_pair(columns, x0, x1, quads);
+        widen_pair(columns, x0, x1, quads, 1, 0);
         {dot.name}(stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
     }}
 }}
 """,
-        (WIDEN_PAIR, dot),
+        (SMALL, WIDEN_PAIR, dot),
     )

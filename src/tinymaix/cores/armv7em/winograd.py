@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from tinymaix.cores.armv7em.columns import HIGH_PRODUCT, NAKED, assembly
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW
+from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
 from tinymaix.cores.exact_high import SCALE, HighRequant
 from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
@@ -326,7 +326,7 @@ def _kernel(shift: int) -> Kernel:
         f"""\
 /* Convolution 3x3, int8 NHWC, by Winograd's F(2x2, 3x3): two tiles of 2x2 outputs at a time. A lone last tile is
  * computed twice. */
-static __attribute__((noinline)) void {name}(
+static SMALL void {name}(
     const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *tiles, int zero_x, int32_t center, int batches,
     int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int pad_top, int pad_left)
 {{
@@ -359,5 +359,5 @@ static __attribute__((noinline)) void {name}(
             }}
 }}
 """,
-        (GATHER_WINDOW, _input(), dot_positions(), output),
+        (SMALL, GATHER_WINDOW, _input(), dot_positions(), output),
     )
