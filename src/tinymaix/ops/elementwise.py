@@ -67,7 +67,7 @@ class Binary(Operator):
         steps = [broadcast_steps(t.shape, rank) for t in node.present]
         walk = Walk.over(list(zip(node.output.shape, zip(*steps, strict=True), strict=True)))
         code.call(
-            self.kernel(node.output.dtype.name),
+            self.kernel(node.input(0).dtype.name),
             a=code.input(0),
             b=code.input(1),
             y=code.output(),
@@ -122,14 +122,19 @@ CLAMP_PARAMETERS = {"float32": ", float low, float high", "int32": ", int32_t lo
 """The parameters of `Arithmetic.clamp` in a prototype, by type."""
 
 
-def binary_kernel(name: str, c_type: str, comment: str, parameters: str, body: str, *needs: Kernel) -> Kernel:
-    """A C kernel that runs ``body`` for each element: it sets ``*y`` from ``*a`` and ``*b``."""
+def binary_kernel(
+    name: str, c_type: str, comment: str, parameters: str, body: str, *needs: Kernel, y_type: str = ""
+) -> Kernel:
+    """A C kernel that runs ``body`` for each element: it sets ``*y`` from ``*a`` and ``*b``.
+
+    ``y_type`` is the output's C type where it is not that of the inputs.
+    """
     return Kernel(
         name,
         f"""\
 /* {comment} Rows of `count` elements; `step` is 0 where an operand is broadcast along a row, and the rows start where
  * `rank` outer axes lead. */
-static void {name}(const {c_type} *a, const {c_type} *b, {c_type} *y,
+static void {name}(const {c_type} *a, const {c_type} *b, {y_type or c_type} *y,
     const int32_t *sizes, const int32_t *steps_a, const int32_t *steps_b, int rank, int rows, int count,
     int step_a, int step_b{parameters})
 {{
