@@ -13,17 +13,10 @@ import zlib
 from typing import Any
 
 from tinymaix.graph import Graph, ModelError
+from tinymaix.read.hdf5 import Object
 from tinymaix.read.keras_model import read_graph
-from tinymaix.read.keras_weights import (
-    MAX_WEIGHT_BYTES,
-    NamedModel,
-    NumberedWeights,
-    Store,
-    damaged_file,
-    member,
-)
+from tinymaix.read.keras_weights import MAX_WEIGHT_BYTES, NamedModel, NumberedWeights, Store
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_CONFIG_BYTES = 2**23
 
 
@@ -37,17 +30,15 @@ def read_h5(data: bytes, name: str = "model") -> Graph:
     Raises:
         ModelError: one sentence for everything that is damaged or not supported.
     """
-    with Store(data) as store:
-        config = _attribute(store.file, "model_config")
-        if config is None:
-            raise ModelError(
-                "the .h5 holds no model_config: it has weights only; save the whole model with model.save()"
-            )
-        weights = member(store.file, "model_weights")
-        if weights is None:
-            raise ModelError("the .h5 holds no model_weights; save the whole model with model.save()")
-        version = _attribute(weights, "keras_version") or _attribute(store.file, "keras_version")
-        return read_graph(_json(config, "model_config"), NamedModel(store, weights), name, _major(version))
+    store = Store(data)
+    config = _text(store.root, "model_config")
+    if config is None:
+        raise ModelError("the .h5 holds no model_config: it has only weights; save the model with model.save()")
+    weights = store.root.member("model_weights")
+    if weights is None:
+        raise ModelError("the .h5 holds no model_weights; save the whole model with model.save()")
+    version = _text(weights, "keras_version") or _text(store.root, "keras_version")
+    return read_graph(_json(config, "model_config"), NamedModel(store, weights), name, _major(version))
 
 
 def read_keras(data: bytes, name: str = "model") -> Graph:
@@ -59,9 +50,8 @@ def read_keras(data: bytes, name: str = "model") -> Graph:
     config = _unzip(archive, "config.json", MAX_CONFIG_BYTES)
     metadata = _json(_unzip(archive, "metadata.json", MAX_CONFIG_BYTES), "metadata.json")
     version = metadata.get("keras_version") if isinstance(metadata, dict) else None
-    with Store(_unzip(archive, "model.weights.h5", MAX_WEIGHT_BYTES)) as store:
-        weights = NumberedWeights(store, store.file)
-        return read_graph(_json(config, "config.json"), weights, name, _major(version))
+    store = Store(_unzip(archive, "model.weights.h5", MAX_WEIGHT_BYTES))
+    return read_graph(_json(config, "config.json"), NumberedWeights(store, store.root), name, _major(version))
 
 
 def is_keras(data: bytes) -> bool:
@@ -86,13 +76,9 @@ def _unzip(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     return data
 
 
-def _attribute(group: Any, name: str) -> str | None:
+def _text(group: Object, name: str) -> str | None:
     """A text among the attributes of a group, None where it is absent."""
-    with damaged_file():
-        value = group.attrs.get(name)
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else None
+    return next(iter(group.texts(name) or []), None)
 
 
 def _json(text: str | bytes, what: str) -> Any:

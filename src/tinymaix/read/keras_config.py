@@ -42,6 +42,7 @@ class Entry:
     name: str
     config: dict[str, Any]
     calls: list[list[Operand]]
+    inner: Model | None = None  # where the layer is a model itself
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,14 @@ class Model:
     outputs: list[Ref]
 
 
-def parse(kind: str, config: Any) -> Model:
-    """A Sequential or functional model's config."""
+def parse(kind: str, config: Any, depth: int = 0) -> Model:
+    """A Sequential or functional model's config, with the models inside it.
+
+    Raises:
+        ModelError: it is damaged, or the model is neither.
+    """
+    if depth > MAX_DEPTH:
+        raise ModelError(f"its models are nested more than {MAX_DEPTH} deep")
     if kind not in MODELS:
         raise ModelError(
             f"the model is a {kind}: only its own Python code says what it computes; build it as a functional or "
@@ -63,12 +70,12 @@ def parse(kind: str, config: Any) -> Model:
     layers = config if isinstance(config, list) else config.get("layers") if isinstance(config, dict) else None
     if not isinstance(layers, list) or not layers:
         raise ModelError(f"the {kind} model holds no layers")
-    return _sequential(layers, config) if kind == "Sequential" else _functional(layers, config)
+    return (_sequential if kind == "Sequential" else _functional)(layers, config, depth)
 
 
-def _sequential(layers: list[Any], config: Any) -> Model:
+def _sequential(layers: list[Any], config: Any, depth: int) -> Model:
     """Each layer called once on the output of the one before."""
-    entries = [_entry(layer, []) for layer in layers]
+    entries = [_entry(layer, [], depth) for layer in layers]
     if entries[0].kind != "InputLayer":
         shape = entries[0].config.get("batch_input_shape") or entries[0].config.get("batch_shape")
         if shape is None and isinstance(config, dict):
@@ -81,23 +88,24 @@ def _sequential(layers: list[Any], config: Any) -> Model:
     return Model(entries, [Ref(entries[0].name, 0, 0)], [Ref(entries[-1].name, 0, 0)])
 
 
-def _functional(layers: list[Any], config: Any) -> Model:
+def _functional(layers: list[Any], config: Any, depth: int) -> Model:
     entries = []
     for layer in layers:
         calls = layer.get("inbound_nodes", []) if isinstance(layer, dict) else []
         if not isinstance(calls, list):
             raise ModelError("the inbound_nodes of a layer are not a list")
-        entry = _entry(layer, [_call(call) for call in calls])
+        entry = _entry(layer, [_call(call) for call in calls], depth)
         entries.append(Entry("InputLayer", entry.name, entry.config, [[]]) if entry.kind == "InputLayer" else entry)
     return Model(entries, _refs(config.get("input_layers")), _refs(config.get("output_layers")))
 
 
-def _entry(layer: Any, calls: list[list[Operand]]) -> Entry:
+def _entry(layer: Any, calls: list[list[Operand]], depth: int) -> Entry:
     kind, config = class_and_config(layer, "a layer")
     name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None)
-    config = {"layers": config} if isinstance(config, list) else config  # a Sequential of Keras 1
+    inner = parse(kind, config, depth + 1) if kind in MODELS else None
+    config = {} if isinstance(config, list) else config
     operation = config.get("function") if kind == "TFOpLambda" else None
-    return Entry(TENSOR_OPERATIONS.get(str(operation), kind), str(name)[:200], config, calls)
+    return Entry(TENSOR_OPERATIONS.get(str(operation), kind), str(name)[:200], config, calls, inner)
 
 
 def class_and_config(value: Any, what: str) -> tuple[str, Any]:

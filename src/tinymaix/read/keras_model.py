@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinymaix.graph import Graph, ModelError, Shape, Tensor
-from tinymaix.read.keras_config import MAX_DEPTH, MODELS, Entry, Model, Operand, Ref, class_and_config, parse
+from tinymaix.read.keras_config import Entry, Model, Operand, Ref, class_and_config, parse
 from tinymaix.read.keras_layer import MAX_TENSOR_BYTES, Builder, Layer
 from tinymaix.read.keras_layers import MERGES, SUPPORTED, convert
 from tinymaix.read.keras_weights import Weights
@@ -34,23 +34,20 @@ def read_graph(config: Any, weights: Weights, name: str, keras: int) -> Graph:
     """
     kind, inner = class_and_config(config, "the model")
     model = parse(kind, inner)
-    problems = list(_unsupported(model, 0))
+    problems = list(_unsupported(model))
     if problems:
         raise ModelError(list(dict.fromkeys(problems))[:MAX_PROBLEMS])
     inputs = [_input(model, ref) for ref in model.inputs]
     builder = Builder()
-    outputs = _Converter(builder, keras).run(model, weights, inputs, depth=0)
+    outputs = _Converter(builder, keras).run(model, weights, inputs)
     return Graph(builder.nodes, inputs, outputs, name)
 
 
-def _unsupported(model: Model, depth: int) -> Iterator[str]:
+def _unsupported(model: Model) -> Iterator[str]:
     """A sentence for each layer of a class that is not read."""
-    if depth > MAX_DEPTH:
-        yield f"its models are nested more than {MAX_DEPTH} deep"
-        return
     for entry in model.entries:
-        if entry.kind in MODELS:
-            yield from _unsupported(parse(entry.kind, entry.config), depth + 1)
+        if entry.inner:
+            yield from _unsupported(entry.inner)
         elif entry.kind not in SUPPORTED and entry.kind != "InputLayer":
             yield f"layer '{entry.name}' ({entry.kind[:80]}): {_why(entry)}"
 
@@ -112,7 +109,7 @@ class _Converter:
     def __init__(self, builder: Builder, keras: int) -> None:
         self.builder, self.keras = builder, keras
 
-    def run(self, model: Model, weights: Weights, inputs: Sequence[Tensor], depth: int) -> list[Tensor]:
+    def run(self, model: Model, weights: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of a model on given inputs."""
         if len(inputs) != len(model.inputs):
             raise ModelError(f"a model with {len(model.inputs)} inputs is called with {len(inputs)}")
@@ -123,13 +120,13 @@ class _Converter:
             if (name, call) not in values:
                 entry, own = entries[name]
                 operands = [_value(operand, values, entry.name) for operand in entry.calls[call]]
-                values[name, call] = self._call(entry, own, operands, depth)
+                values[name, call] = self._call(entry, own, operands)
         return [_pick(ref, values) for ref in model.outputs]
 
-    def _call(self, entry: Entry, weights: Weights, operands: list[Tensor], depth: int) -> list[Tensor]:
+    def _call(self, entry: Entry, weights: Weights, operands: list[Tensor]) -> list[Tensor]:
         try:
-            if entry.kind in MODELS:
-                return self.run(parse(entry.kind, entry.config), weights, operands, depth + 1)
+            if entry.inner:
+                return self.run(entry.inner, weights, operands)
             if entry.kind == "InputLayer":
                 raise ModelError("it is not among the inputs of the model")
             layer = Layer(entry.kind, entry.name, entry.config, weights, self.builder, self.keras)
