@@ -58,6 +58,25 @@ def test_sums(core: str, part: int) -> None:
     check(sample(sums(), 160)[part * 40 : part * 40 + 40], core, "speed", served=32)
 
 
+@st.composite
+def products(draw: st.DrawFn) -> Node:
+    """MUL of two tensors, one of which may be a row that goes with each row of the other."""
+    shape = (1, draw(st.integers(1, 3)), draw(st.integers(1, 21)))
+    row = draw(st.sampled_from([shape, shape[1:], shape[2:], (1, 1, shape[2])]))
+    scales = st.floats(0.01, 0.1)
+    inputs: list[Tensor | None] = [
+        int8("a", shape, draw(scales), draw(ZERO_POINTS)),
+        int8("b", row, draw(scales), draw(ZERO_POINTS)),
+    ]
+    y = int8("y", shape, draw(st.floats(0.002, 0.2)), draw(ZERO_POINTS))
+    return Node(Mul(draw(ACTIVATIONS)), inputs if draw(st.booleans()) else inputs[::-1], [y])
+
+
+@pytest.mark.parametrize(("core", "part"), PARTS)
+def test_products(core: str, part: int) -> None:
+    check(sample(products(), 160)[part * 40 : part * 40 + 40], core, "speed", served=32)
+
+
 @pytest.mark.parametrize(("core", "part"), PARTS)
 def test_tables(core: str, part: int) -> None:
     check(sample(tables(), 60)[part * 15 : part * 15 + 15], core, "balanced", served=4)

@@ -8,6 +8,7 @@ from tinymaix.cores.armv7em.conv import choose_conv_2d
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.elementwise import LOOKUP_QUADS, choose_sum, choose_with_constant
 from tinymaix.cores.armv7em.fully_connected import choose_fully_connected
+from tinymaix.cores.armv7em.multiply import choose_mul
 from tinymaix.cores.armv7em.pooling import choose_average_pool_2d, choose_max_pool_2d, choose_mean
 from tinymaix.cores.core import Core
 from tinymaix.graph import Node
@@ -19,10 +20,11 @@ CHOOSERS: Mapping[str, Callable[[Node, Core, str], Sequence[Implementation]]] = 
     "FULLY_CONNECTED": choose_fully_connected,
     "ADD": choose_sum,
     "SUB": choose_sum,
+    "MUL": choose_mul,
     "AVERAGE_POOL_2D": choose_average_pool_2d,
     "MAX_POOL_2D": choose_max_pool_2d,
     "MEAN": choose_mean,
-    **dict.fromkeys(("MUL", "MAXIMUM", "MINIMUM"), choose_with_constant),
+    **dict.fromkeys(("MAXIMUM", "MINIMUM"), choose_with_constant),
 }
 
 KERNELS: Mapping[str, Kernel] = {LOOKUP_QUADS.name: LOOKUP_QUADS}
