@@ -155,7 +155,7 @@ def test_missing_tool_names_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("inspect", "convert", "compile", "run", "bench", "chips", "demo"):
+    for command in ("inspect", "convert", "compile", "run", "bench", "chips", "cache", "demo"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0

@@ -70,6 +70,9 @@ def bench(
     optimize: str = "balanced",
     toolchain: str = "auto",
     layers: bool = False,
+    tune: str = "off",
+    max_flash: int | None = None,
+    max_ram: int | None = None,
     progress: Progress | None = None,
 ) -> Bench:
     """What one inference costs on a chip: instructions, cycles, flash, RAM, and whether it is bit-exact.
@@ -79,20 +82,38 @@ def bench(
         optimize: "speed", "balanced", "ram" or "flash".
         toolchain: "auto", "clang" (ziglang) or "gcc" (an installed cross compiler).
         layers: what each layer costs, too.
+        tune: "off" takes the best guess of each layer's kernel; "quick" and "full" try a few, or all of them, on the
+            emulated chip and take the best.
+        max_flash, max_ram: bytes in all (RAM with the stack) that the choice of kernels must keep to.
         progress: called with a sentence before each step.
 
     Raises: as `run`.
     """
     from tinymaix.chips import find_chip
+    from tinymaix.compile.tune import Budget
     from tinymaix.deploy import Deployment
+    from tinymaix.trials import tuned_project
 
-    target = find_chip(chip)
-    deployment = Deployment(read(model), target, optimize=optimize, toolchain=toolchain, progress=progress)
+    graph, target, budget = read(model), find_chip(chip), Budget(max_flash, max_ram)
+    project = tuned_project(
+        graph, target, optimize=optimize, toolchain=toolchain, effort=tune, budget=budget, progress=progress
+    )
+    deployment = Deployment(graph, target, optimize=optimize, toolchain=toolchain, project=project, progress=progress)
     return deployment.bench(layers=layers)
 
 
 def compile(
-    model: Model, chip: str, folder: str | os.PathLike[str], *, name: str | None = None, optimize: str = "balanced"
+    model: Model,
+    chip: str,
+    folder: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    optimize: str = "balanced",
+    toolchain: str = "auto",
+    tune: str = "off",
+    max_flash: int | None = None,
+    max_ram: int | None = None,
+    progress: Progress | None = None,
 ) -> Project:
     """Write a self-contained C99 project for the model: model.c, model.h, selftest.c, harness.c.
 
@@ -101,16 +122,28 @@ def compile(
         folder: where the files go; made where it is missing.
         name: prefix of the C names; the file's name where it is left out.
         optimize: what the kernels are chosen for: "speed", "balanced", "ram" or "flash".
+        toolchain, tune, max_flash, max_ram, progress: as for `bench`; only "quick" and "full" need a compiler.
 
     Raises:
         ModelError: the model is not usable on the chip.
         ChipError: the chip is not known.
+        ToolError, BuildError, EmulationError: as `bench`, where kernels are tried.
         OSError: the folder cannot be written.
     """
     from tinymaix.chips import find_chip
-    from tinymaix.compile.project import compile_graph
+    from tinymaix.compile.tune import Budget
+    from tinymaix.trials import tuned_project
 
-    project = compile_graph(read(model), find_chip(chip).core, name=name, optimize=optimize)
+    project = tuned_project(
+        read(model),
+        find_chip(chip),
+        name=name,
+        optimize=optimize,
+        toolchain=toolchain,
+        effort=tune,
+        budget=Budget(max_flash, max_ram),
+        progress=progress,
+    )
     project.write(folder)
     return project
 

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tinymaix import api
 from tinymaix.version import VERSION
 
 OPTIMIZE = ("speed", "balanced", "ram", "flash")
+TUNE = ("off", "quick", "full")
 TOOLCHAINS = ("auto", "clang", "gcc")
 
 
@@ -92,12 +94,14 @@ def parser() -> argparse.ArgumentParser:
     command = add(
         "compile", compile_, "write a self-contained C99 project for one model",
         "tinymaix compile model.tflite --chip stm32f411ce -o firmware/",
+        "tinymaix compile model.tflite --chip stm32f411ce -o firmware/ --optimize speed --tune full",
     )  # fmt: skip
     _model(command)
     command.add_argument("--chip", required=True, help="a name of `tinymaix chips`, or a core such as cortex-m4")
     command.add_argument("-o", "--output", metavar="DIR", type=Path, required=True)
-    command.add_argument("--optimize", choices=OPTIMIZE, default="balanced", help="default: balanced")
     command.add_argument("--name", help="prefix of the C names (default: the file's name)")
+    _build_options(command)
+    _tune_options(command)
 
     command = add(
         "run", run, "run one inference on the reference, on this computer, or on an emulated chip",
@@ -120,9 +124,15 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--chip", required=True, help="a name of `tinymaix chips`, a core, or several with commas")
     command.add_argument("--layers", action="store_true", help="show what each layer costs")
     _build_options(command)
+    _tune_options(command)
 
     command = add("chips", chips, "list the chips", "tinymaix chips", "tinymaix chips stm32 --json")
     command.add_argument("match", nargs="?", default="", help="only chips whose name, title or core contains this")
+
+    command = add(
+        "cache", cache, "show or clear what --tune has learned and keeps on disk", "tinymaix cache --clear"
+    )  # fmt: skip
+    command.add_argument("--clear", action="store_true", help="remove it")
 
     command = add("demo", demo, "classify a handwritten digit on emulated chips", "tinymaix demo --digit 7")
     command.add_argument("--digit", type=int, choices=range(10), default=2, metavar="0..9", help="default: 2")
@@ -137,6 +147,19 @@ def _model(command: argparse.ArgumentParser) -> None:
 def _build_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--optimize", choices=OPTIMIZE, default="balanced", help="default: balanced")
     command.add_argument("--toolchain", choices=TOOLCHAINS, default="auto", help="default: auto")
+
+
+def _tune_options(command: argparse.ArgumentParser) -> None:
+    text = "try kernels on the emulated chip: a few, or all of them (default: off, the best guess)"
+    command.add_argument("--tune", choices=TUNE, default="off", help=text)
+    command.add_argument("--max-flash", type=int, metavar="BYTES", help="the tuned firmware's flash at most")
+    command.add_argument("--max-ram", type=int, metavar="BYTES", help="the tuned firmware's RAM with stack at most")
+
+
+def _tuning(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `_build_options` and `_tune_options`, as the API takes them."""
+    names = ("optimize", "toolchain", "tune", "max_flash", "max_ram")
+    return {name: getattr(options, name) for name in names}
 
 
 @contextmanager
@@ -180,7 +203,12 @@ def convert(options: argparse.Namespace) -> int:
 
 
 def compile_(options: argparse.Namespace) -> int:
-    project = api.compile(options.model, options.chip, options.output, name=options.name, optimize=options.optimize)
+    from tinymaix import report
+
+    with progress() as say:
+        project = api.compile(
+            options.model, options.chip, options.output, name=options.name, progress=say, **_tuning(options)
+        )
     figures = {
         "name": project.name,
         "chip": options.chip,
@@ -190,8 +218,10 @@ def compile_(options: argparse.Namespace) -> int:
         "macs": project.plan.graph.macs,
     }
     if options.json:
-        _print_json(figures)
+        _print_json({**figures, **report.tuning_dict(project.tuning)})
         return 0
+    if project.tuning:
+        report.show(report.tuning_table(project.tuning, options.chip))
     print(f"{project.weights:,} bytes of constants in flash, {project.plan.arena:,} bytes of arena in RAM")
     print(f"call {project.name}_run() of {options.output / 'model.h'}; {project.name}_selftest() proves it on the chip")
     return 0
@@ -215,9 +245,7 @@ def bench(options: argparse.Namespace) -> int:
     with progress() as say:
         graph = api.read(options.model)
         results = [
-            api.bench(
-                graph, chip, optimize=options.optimize, toolchain=options.toolchain, layers=options.layers, progress=say
-            )
+            api.bench(graph, chip, layers=options.layers, progress=say, **_tuning(options))
             for chip in options.chip.split(",")
         ]
     if options.json:
@@ -226,6 +254,7 @@ def bench(options: argparse.Namespace) -> int:
     else:
         report.show(report.bench_table(results, f"{graph.name}: {graph.macs:,} MACs, optimize {options.optimize}"))
         report.show(*(report.layers_table(result) for result in results if result.layers is not None))
+        report.show(*(report.tuning_table(result.tuning, result.chip) for result in results if result.tuning))
     return 0
 
 
@@ -242,6 +271,21 @@ def chips(options: argparse.Namespace) -> int:
     else:
         report.show(report.chips_table(found))
     return 0 if found or not word else 2
+
+
+def cache(options: argparse.Namespace) -> int:
+    from tinymaix import trials
+
+    figures: dict[str, object] = {"folder": str(trials.folder())}
+    if options.clear:
+        figures["removed"] = trials.clear()
+    figures["entries"] = len(trials.entries())
+    if options.json:
+        _print_json(figures)
+    else:
+        left = f"{figures['entries']} entries in {figures['folder']}"
+        print(f"{figures['removed']} entries removed; {left}" if options.clear else left)
+    return 0
 
 
 def demo(options: argparse.Namespace) -> int:

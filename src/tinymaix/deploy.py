@@ -16,6 +16,7 @@ from tinymaix.chips.cycles import estimate
 from tinymaix.chips.emulate import open_machine
 from tinymaix.chips.emulate.machine import Emulation, Machine
 from tinymaix.compile.project import Project, compile_graph, golden_inputs
+from tinymaix.compile.tune import LayerTuning
 from tinymaix.graph import Array, Graph, Tensor
 from tinymaix.profile import LayerCost, layer_costs, parts_of
 
@@ -60,15 +61,14 @@ class Bench:
     largest_difference: float  # from the reference, in raw values; 0 where bit_exact
     fits: bool | None  # flash and RAM of the chip suffice; None for a chip without sizes
     layers: list[LayerCost] | None = None  # and, last, what is between them; None where they were not asked for
+    tuning: list[LayerTuning] | None = None  # what was tried for each layer; None where nothing was
     emulation: Emulation | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as plain data for JSON."""
         figures = asdict(replace(self, emulation=None))
         del figures["emulation"]
-        if self.layers is None:
-            del figures["layers"]
-        return figures
+        return {key: value for key, value in figures.items() if value is not None or key not in ("layers", "tuning")}
 
 
 class Deployment:
@@ -81,9 +81,10 @@ class Deployment:
         *,
         optimize: str = "balanced",
         toolchain: str = "auto",
+        project: Project | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Compile and build.
+        """Compile, unless the compiled ``project`` is given, and build.
 
         Raises:
             ModelError: the model cannot be compiled for the chip's core.
@@ -92,7 +93,7 @@ class Deployment:
         """
         say = progress or (lambda sentence: None)
         self.graph, self.chip, self.optimize = graph, chip, optimize
-        self.project: Project = compile_graph(graph, chip.core, optimize=optimize, progress=say)
+        self.project = project or compile_graph(graph, chip.core, optimize=optimize, progress=say)
         say(f"building for {chip.title}")
         self._folder = tempfile.TemporaryDirectory(prefix="tinymaix-")
         folder = Path(self._folder.name)
@@ -148,6 +149,10 @@ class Deployment:
             for output, expected in zip(outputs, self.graph.run(values), strict=True):
                 largest = max(largest, difference(output, expected))
         assert counted is not None
+        return self.figures(counted, largest, layers=layers)
+
+    def figures(self, counted: Emulation, largest: float = 0.0, *, layers: bool = False) -> Bench:
+        """What a counted run tells. ``largest`` is the largest difference from the reference that was seen."""
         flash, ram = self._flash(), self._ram(counted.stack)
         mhz = self.chip.mhz
         exact = counted.cycles is not None
@@ -172,6 +177,7 @@ class Deployment:
             largest_difference=largest,
             fits=fits,
             layers=layer_costs(self.project, self.firmware, counted, cycles) if layers and counted.parts else None,
+            tuning=list(self.project.tuning) or None,
             emulation=counted,
         )
 

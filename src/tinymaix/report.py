@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from tinymaix.plan import Plan
 
 if TYPE_CHECKING:
     from tinymaix.chips import Chip
+    from tinymaix.compile.tune import LayerTuning
     from tinymaix.deploy import Bench
 
 SHADES = "0123456789ABCDEF"
@@ -87,6 +89,24 @@ def layers_table(bench: Bench) -> Table:
         if cost.instructions or cost.index is None
     ]  # fmt: skip
     return table(f"{bench.chip}, layer by layer", columns, rows, left=4)
+
+
+def tuning_table(tuning: Sequence[LayerTuning], chip: str) -> Table:
+    """For each layer the kernel that won and, below it, those that were tried, the cheapest first."""
+    rows = [
+        [
+            *((str(layer.index), layer.operator) if way is layer.winner else ("", "")), way.kernel,
+            "won" if way is layer.winner else "", way.cost, way.weights, way.scratch,
+        ]
+        for layer in tuning
+        for way in (layer.winner, *layer.others)
+    ]  # fmt: skip
+    return table(f"{chip}, tuned", ["#", "operator", "kernel", "", tuning[0].unit, "weights", "scratch"], rows, left=4)
+
+
+def tuning_dict(tuning: Sequence[LayerTuning]) -> dict[str, Any]:
+    """The same for JSON; empty where nothing was tried."""
+    return {"tuning": [asdict(layer) for layer in tuning]} if tuning else {}
 
 
 def chips_table(chips: Iterable[Chip]) -> Table:

@@ -6,6 +6,7 @@ it fits the chip is a comparison of Firmware.flash_total and static_ram with Chi
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.firmware import Firmware, read_firmware
-from tinymaix.chips.tools import BuildError, ToolError, compile_c, host_cc, package, program, zig_cc
+from tinymaix.chips.tools import BuildError, ToolError, compile_c, compiler_version, host_cc, package, program, zig_cc
 from tinymaix.cores import Core
 
 __all__ = ["OPTIMIZE", "TOOLCHAINS", "BuildError", "Firmware", "ToolError", "build"]
@@ -76,6 +77,19 @@ def build(
         compile_c([*compiler, *flags, *inputs, *_link(core, toolchain), "-o", fresh], f"for {chip.title}")
         os.replace(fresh, target)
     return read_firmware(target, chip)
+
+
+def fingerprint(chip: Chip, optimize: str, toolchain: str) -> str:
+    """Everything beside the sources that decides what `build` makes: compiler, version, flags, start-up code.
+
+    Raises as `build`.
+    """
+    core = chip.core
+    toolchain = _choose(core, toolchain)
+    compiler = _compiler(core, toolchain)
+    version = importlib.metadata.version("ziglang") if "ziglang" in compiler else compiler_version(compiler[0])
+    startup = [(STARTUP / name).read_text() for name in core.startup]
+    return "\n".join([*compiler, version, *COMMON, *_optimize(toolchain, optimize), *_link(core, toolchain), *startup])
 
 
 def _choose(core: Core, toolchain: str) -> str:

@@ -72,6 +72,11 @@ def host_cc() -> list[str]:
     return zig_cc()
 
 
+def compiler_version(program: str) -> str:
+    """What a compiler says about itself."""
+    return subprocess.run([program, "--version"], capture_output=True, text=True, errors="replace").stdout
+
+
 def compile_c(command: Sequence[str | Path], what: str) -> None:
     """Run a compiler. Raises BuildError with its messages, cut to what one can read."""
     done = subprocess.run(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from tinymaix.plan import Plan, plan
 from tinymaix.rewrite.channels import drop_constant_channels
 from tinymaix.version import VERSION
 
+if TYPE_CHECKING:
+    from tinymaix.compile.tune import LayerTuning
+
 AVR_NEAR_FLASH = 60_000
 AVR_LARGEST_ARRAY = 32_767
 """Bytes of constants, and of one array, that an AVR reaches with 16-bit pointers and indices."""
@@ -38,6 +42,7 @@ class Project:
     plan: Plan
     layers: list[LayerCode]
     files: dict[str, str]
+    tuning: Sequence[LayerTuning] = ()  # what was tried for each layer; empty where nothing was
 
     @property
     def weights(self) -> int:
