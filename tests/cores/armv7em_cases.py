@@ -32,6 +32,8 @@ def layer(
     if draw(st.booleans()):
         data[rng.random(weight_shape) < 0.4] = draw(st.sampled_from([-128, 127, 0]))
     scales = rng.uniform(0.001, 0.02, channels if draw(st.booleans()) else 1).astype(np.float32)
+    if draw(st.booleans()):  # further apart than one shift serves
+        scales = scales * np.exp2(rng.integers(-12, 1, len(scales))).astype(np.float32)
     weights = Tensor("w", weight_shape, INT8, Quantization.of(scales), data)
     bias = Tensor("b", (channels,), INT32, None, rng.integers(-9000, 9000, channels, np.int32))
     inputs: list[Tensor | None] = [x, weights, bias]

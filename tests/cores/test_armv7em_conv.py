@@ -20,7 +20,7 @@ def convolution(draw: st.DrawFn) -> Node:
     padding = draw(st.tuples(*[st.integers(0, size - 1) for size in (kernel[0], kernel[0], kernel[1], kernel[1])]))
     dilation = (2, 1) if (height + sum(padding[:2])) > 2 * kernel[0] and draw(st.booleans()) else (1, 1)
     unsigned = draw(st.booleans())
-    op = Conv2D(stride, dilation, padding, "relu" if unsigned else "none")
+    op = Conv2D(stride, dilation, padding, draw(st.sampled_from(["relu", "relu6"])) if unsigned else "none")
     shape = (draw(st.sampled_from([1, 1, 2])), height, width, in_c)
     return draw(layer(op, shape, (out_c, *kernel, in_c), unsigned))
 

@@ -16,7 +16,7 @@ from tinymaix.ops.fully_connected import FullyConnected
 def fully_connected(draw: st.DrawFn) -> Node:
     in_c, out_c = draw(st.integers(1, 70)), draw(st.integers(1, 14))
     unsigned = draw(st.booleans())
-    activation = "relu" if unsigned else "none"
+    activation = draw(st.sampled_from(["relu", "relu6"])) if unsigned else "none"
     if draw(st.integers(0, 3)) == 0:  # a convolution whose window is the whole image
         height, width, channels = draw(st.tuples(st.integers(1, 4), st.integers(1, 4), st.integers(1, 6)))
         shape = (1, height, width, channels)

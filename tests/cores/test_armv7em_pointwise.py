@@ -17,7 +17,7 @@ def pointwise(draw: st.DrawFn) -> Node:
     out_c = draw(st.integers(1, 17))
     height, width = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
     unsigned = draw(st.booleans())
-    op = Conv2D(activation="relu" if unsigned else "none")
+    op = Conv2D(activation=draw(st.sampled_from(["relu", "relu6"])) if unsigned else "none")
     return draw(layer(op, (draw(st.integers(1, 2)), height, width, in_c), (out_c, 1, 1, in_c), unsigned))
 
 

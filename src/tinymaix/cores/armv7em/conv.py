@@ -16,6 +16,7 @@ from tinymaix.cores.armv7em.fully_connected import one_row
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
 from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
+from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.armv7em.weights import padded, widths
 from tinymaix.cores.armv7em.winograd import serves, winograd
 from tinymaix.cores.core import Core
@@ -23,6 +24,7 @@ from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Node
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.ops.fixed_point import quantized_range
 from tinymaix.plan import row_lead
 
 
@@ -34,12 +36,14 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
         return ()
     if op.dilation[1] != 1:
         return ()
-    requant = prove_high_node(node, op.activation, 0)
-    if requant is None or requant.clamp:
+    requant = prove_high_node(node, op.activation, 0, varied=True)
+    if requant is None:
         return ()
     direct = [_variant(node, op, requant, wide) for wide in widths(optimize)]
-    fast = [winograd(node, op, requant)] if serves(node, op) else []
-    return [*fast, *direct] if optimize == "speed" else [*direct, *fast]
+    fast = [winograd(node, op, requant)] if serves(node, op, requant) else []
+    limits = quantized_range(op.activation, node.output)
+    ways = [*fast, *direct] if optimize == "speed" else [*direct, *fast]
+    return [clamped(way, node, requant.clamp, limits) for way in ways]
 
 
 def _variant(node: Node, op: Conv2D, requant: HighRequant, wide: bool) -> Implementation:
@@ -124,7 +128,7 @@ static __attribute__((noinline)) void copy_window(int8_t *to, const int8_t *from
 
 
 def _kernel(requant: HighRequant, wide: bool) -> Kernel:
-    dot = dot_columns(requant.shift, wide)
+    dot = dot_columns(requant, wide)
     name = dot.name.replace("dot_columns", "conv_2d_s8")
     return Kernel(
         name,

@@ -10,14 +10,16 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import NAKED, assembly, name_of, requantized, twin_helpers, twin_requantize
+from tinymaix.cores.armv7em.columns import DOT_PAIR, EVEN_BYTES, NAKED, assembly
 from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
+from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
 from tinymaix.cores.armv7em.weights import padded, stream, widths
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.ops.fixed_point import quantized_range
 from tinymaix.ops.fully_connected import FullyConnected
 
 SUMS = ("r8", "r9", "r10", "r11")
@@ -29,11 +31,12 @@ def choose_fully_connected(node: Node, core: Core, optimize: str) -> Sequence[Im
     assert isinstance(op, FullyConnected)
     if node.output.dtype != np.int8 or optimize == "flash":
         return ()
-    requant = prove_high_node(node, op.activation, 0)
-    if requant is None or requant.clamp:
+    requant = prove_high_node(node, op.activation, 0, varied=True)
+    if requant is None:
         return ()
     kernel = one_row if node.output.elements == node.input(1).shape[0] else pointwise
-    return [kernel(node, requant, wide) for wide in widths(optimize)]
+    limits = quantized_range(op.activation, node.output)
+    return [clamped(kernel(node, requant, wide), node, requant.clamp, limits) for wide in widths(optimize)]
 
 
 def one_row(node: Node, requant: HighRequant, wide: bool) -> Implementation:
@@ -79,7 +82,8 @@ def _step(wide: bool) -> list[str]:
 
 def dot_column(requant: HighRequant, wide: bool) -> Kernel:
     """The kernel: dot_column_12(stream, column, end, y, quads, center)."""
-    name = name_of("dot_column", requant, wide)
+    form = f"{'_signed' if requant.signed else ''}{'_varied' if requant.varied else ''}"
+    name = f"dot_column{'' if wide else '_w8'}{form}_{requant.shift}"
     step = _step(wide)
     code = [
         "push {r4-r11, lr}",
@@ -104,18 +108,19 @@ def dot_column(requant: HighRequant, wide: bool) -> Kernel:
         "cmp r1, r2",
         "bne.w 1b",
     ]
-    if requant.signed:
-        code += ["mov r1, r2", "ldr r2, [sp, #56]"]
-        for total in SUMS:
-            code += ["ldrd r3, r4, [r0], #8", *requantized([total], "r3", requant)]
-        code += ["mov r2, r1"]
-    else:
+    width = requant.constants.shape[1]
+    if width == 1:
         code += ["ldm.w r0!, {r4, r5, r6, r7}"]
         for i, total in enumerate(SUMS):
-            code += requantized([total], f"r{4 + i}", requant)
+            code += finish_lines([total], [f"r{4 + i}"], requant)
+    else:
+        constants = ("r3", "r4", "r5")[:width]
+        code += ["mov r1, r2", "ldr r2, [sp, #56]"]
+        for total in SUMS:
+            code += [f"ldm.w r0!, {{{', '.join(constants)}}}", *finish_lines([total], constants, requant, "r2", "r6")]
+        code += ["mov r2, r1"]
     code += ["ldrd r3, r4, [sp, #8]", *(f"strb {total}, [r3], #1" for total in SUMS), "str r3, [sp, #8]"]
     code += ["cmp r3, r4", "bne.w 2b", "add sp, #16", "pop {r4-r11, pc}"]
-    width = 2 if requant.signed else 1
     return Kernel(
         name,
         f"""\
@@ -141,14 +146,14 @@ static void {name}(
             for (int step = 0; step < steps; step++, w += 4)
                 sum += {_twin_step(wide)};
             const int32_t *constant = constants + {width} * i;
-            y[i] = {twin_requantize(requant)};
+            y[i] = {twin_finish(requant)};
         }}
         stream = constants + {4 * width};
     }}
 }}
 #endif
 """,
-        twin_helpers(wide),
+        (DOT_PAIR, FINISHED_S8) if wide else (DOT_PAIR, EVEN_BYTES, FINISHED_S8),
     )
 
 
@@ -174,7 +179,7 @@ static SMALL void {name}(
     const uint32_t odd = UINT32_C(0xff00ff00);
     uint32_t *end = column;
     int8_t last[4] = {{0, 0, 0, 0}};
-    int whole = out_c / 4, block = 4 + (in_c + 3) / 4 * {8 if wide else 4} + {8 if requant.signed else 4};
+    int whole = out_c / 4, block = 4 + (in_c + 3) / 4 * {8 if wide else 4} + {4 * requant.constants.shape[1]};
     for (; in_c >= 4; in_c -= 4, x += 4, end += 2) {{
         uint32_t word = load_4(x);
         end[0] = (word << 8) & odd;

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import DOT_PAIR, EVEN_BYTES, HIGH_PRODUCT, NAKED, assembly
+from tinymaix.cores.armv7em.columns import DOT_PAIR, EVEN_BYTES, NAKED, assembly
+from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Array
@@ -35,8 +36,8 @@ def block_stream(weights: Array, requant: HighRequant, wide: bool) -> Array:
     """The words of a layer in the order in which `dot_columns` reads them. weights: (channels, taps) int8.
 
     A block is the first values of its sums; of every two taps a word of each channel, halfwords, where ``wide``, else a
-    word of every two channels, whose even bytes are the taps of the first; of each channel the multiplier, and its sign
-    where the layer needs it.
+    word of every two channels, whose even bytes are the taps of the first; of each channel what finishes its sum, as in
+    `HighRequant.constants`, but all three where channels have shifts of their own.
     """
     channels, taps = weights.shape
     sizes = blocks(channels)
@@ -49,13 +50,15 @@ def block_stream(weights: Array, requant: HighRequant, wide: bool) -> Array:
     else:  # two channels' (w0, w1) and (v0, v1) -> bytes w0 v0 w1 v1
         two = np.moveaxis(pairs.reshape(len(rows) // 2, 2, -1, 2), 1, 3)
         words = np.ascontiguousarray(two).reshape(len(rows) // 2, -1, 4).view("<i4")[..., 0]
-    start, constants = np.zeros(len(rows), np.int64), np.zeros((len(rows), 2), np.int64)
-    start[:channels], constants[:channels, 0], constants[:channels, 1] = requant.start, requant.multiplier, requant.sign
+    width = 3 if requant.varied else 1 + requant.signed
+    start, constants = np.zeros(len(rows), np.int64), np.zeros((len(rows), width), np.int64)
+    start[:channels] = requant.start
+    constants[:channels] = np.stack([requant.multiplier, requant.sign, requant.right][:width], axis=1)
     parts, at = [], 0
     for size in sizes:
         block = slice(at, at + size)
         part = words[block] if wide else words[at // 2 : (at + size) // 2]
-        parts += [start[block], part.T.reshape(-1), constants[block, : 2 if requant.signed else 1].reshape(-1)]
+        parts += [start[block], part.T.reshape(-1), constants[block].reshape(-1)]
         at += size
     return np.concatenate(parts).astype(np.int32)
 
@@ -94,10 +97,19 @@ def _sums(channels: int, wide: bool, label: int) -> list[str]:
     return [*lines, f"ldr r2, [sp, #{END}]", "cmp r1, r2", f"bne.w {label}b"]
 
 
-def _finish(channels: int, shift: int, label: int) -> list[str]:
+def _finish(channels: int, shift: int, varied: bool, label: int) -> list[str]:
     """The sums of a block to int8, in place, by the formula that the layer's flag says."""
     sums = SUMS[: 2 * channels]
     asr = f", asr #{shift}" if shift else ""
+    if varied:
+        lines = []
+        for channel in range(channels):
+            lines += ["ldm.w r0!, {r2, r3, r12}"]
+            for total in sums[2 * channel : 2 * channel + 2]:
+                lines += [f"and lr, r3, {total}, asr #31", f"sub {total}, {total}, lr"]
+                lines += [f"smmul {total}, {total}, r2", f"ldr lr, [sp, #{CENTER}]"]
+                lines += [f"asr {total}, {total}, r12", f"add {total}, {total}, lr", f"ssat {total}, #8, {total}{asr}"]
+        return lines
     signed = [f"ldr r12, [sp, #{CENTER}]"]
     for channel in range(channels):
         signed += ["ldrd r2, r3, [r0], #8"]
@@ -113,14 +125,14 @@ def _finish(channels: int, shift: int, label: int) -> list[str]:
             *plain, f"{label + 1}:"]  # fmt: skip
 
 
-def _fours(shift: int, wide: bool) -> list[str]:
+def _fours(shift: int, varied: bool, wide: bool) -> list[str]:
     """All blocks of four channels, which end at LAST."""
     first, second = SUMS[::2], SUMS[1::2]
     return [
         *_enter(4, wide, 2),
         "1:",
         *_sums(4, wide, 2),
-        *_finish(4, shift, 3),
+        *_finish(4, shift, varied, 3),
         f"ldrd r1, r2, [sp, #{Y}]",
         *(f"strb {total}, [r1, #{i}]" for i, total in enumerate(first)),
         "add r2, r2, r1",
@@ -133,7 +145,7 @@ def _fours(shift: int, wide: bool) -> list[str]:
     ]
 
 
-def _twos(shift: int, wide: bool) -> list[str]:
+def _twos(shift: int, varied: bool, wide: bool) -> list[str]:
     """The channels that fill no four; r7 says how many they are."""
     return [
         f"ldr r1, [sp, #{COLUMNS}]",
@@ -142,7 +154,7 @@ def _twos(shift: int, wide: bool) -> list[str]:
         f"str r7, [sp, #{LAST}]",
         "5:",
         *_sums(2, wide, 6),
-        *_finish(2, shift, 7),
+        *_finish(2, shift, varied, 7),
         f"ldrd r1, r2, [sp, #{Y}]",
         f"ldr r3, [sp, #{LAST}]",
         "add r2, r2, r1",
@@ -160,9 +172,11 @@ def _twos(shift: int, wide: bool) -> list[str]:
     ]
 
 
-def dot_columns(shift: int, wide: bool) -> Kernel:
+def dot_columns(requant: HighRequant, wide: bool) -> Kernel:
     """The kernel: dot_columns_12(stream, columns, end, y, next, out_c, center, is_signed)."""
-    name = f"dot_columns{'' if wide else '_w8'}_{shift}"
+    shift, varied = requant.shift, requant.varied
+    name = f"dot_columns{'' if wide else '_w8'}{'_varied' if varied else ''}_{shift}"
+    width, right = ("3", "constants[3 * i + 2]") if varied else ("is_signed ? 2 : 1", "0")
     code = [
         "push {r4-r11, lr}",
         f"sub sp, #{FRAME}",
@@ -175,12 +189,12 @@ def dot_columns(shift: int, wide: bool) -> Kernel:
         "beq.w 10f",
         "add r7, r3, r7",
         f"str r7, [sp, #{LAST}]",
-        *_fours(shift, wide),
+        *_fours(shift, varied, wide),
         "10:",
         f"ldr r7, [sp, #{OUT_C}]",
         "ands r7, r7, #3",
         "beq.w 9f",
-        *_twos(shift, wide),
+        *_twos(shift, varied, wide),
         "9:",
         f"add sp, #{FRAME}",
         "pop {r4-r11, pc}",
@@ -205,7 +219,7 @@ def dot_columns(shift: int, wide: bool) -> Kernel:
 #else
 static {prototype}
 {{
-    int steps = (int)(end - columns) / 2, block, width = is_signed ? 2 : 1;
+    int steps = (int)(end - columns) / 2, block, width = {width};
     for (int channel = 0; channel < out_c; channel += block) {{
         block = channel + 4 <= out_c ? 4 : 2;
         const int32_t *constants = stream + block + steps * block{"" if wide else " / 2"};
@@ -215,13 +229,13 @@ static {prototype}
                 const int32_t *w = stream + block + {"i" if wide else "i / 2"};
                 for (int step = 0; step < steps; step++, w += block{"" if wide else " / 2"})
                     sum += dot_pair({word}, columns[2 * step + column]);
-                y[channel + i + column * next] = high_product(
-                    sum, constants[width * i], is_signed ? constants[width * i + 1] : 0, center, {shift});
+                y[channel + i + column * next] = finished_s8(
+                    sum, constants[width * i], is_signed ? constants[width * i + 1] : 0, {right}, center, {shift});
             }}
         stream = constants + width * block;
     }}
 }}
 #endif
 """,
-        (DOT_PAIR, HIGH_PRODUCT) if wide else (DOT_PAIR, EVEN_BYTES, HIGH_PRODUCT),
+        (DOT_PAIR, FINISHED_S8) if wide else (DOT_PAIR, EVEN_BYTES, FINISHED_S8),
     )

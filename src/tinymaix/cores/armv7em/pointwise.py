@@ -107,7 +107,7 @@ def _emit(node: Node, requant: HighRequant, wide: bool, taps: int, out_c: int, p
 
 
 def _kernel(requant: HighRequant, wide: bool) -> Kernel:
-    dot = dot_columns(requant.shift, wide)
+    dot = dot_columns(requant, wide)
     name = dot.name.replace("dot_columns", "pointwise_s8")
     return Kernel(
         name,

@@ -32,10 +32,9 @@ def stream(weights: Array, requant: HighRequant, blocks: Sequence[int], wide: bo
     rows = np.zeros((sum(blocks), padded(taps)), np.int8)
     rows[:channels, :taps] = np.where(requant.fixed[:, None], 0, weights)
     words = widened(rows) if wide else rows.view("<i4")
-    start = _filled(requant.start, len(rows))
-    constants = _filled(requant.multiplier, len(rows))[:, None]
-    if requant.signed:
-        constants = np.stack([constants[:, 0], _filled(requant.sign, len(rows))], axis=1)
+    start, constants = np.zeros(len(rows), np.int64), np.zeros((len(rows), requant.constants.shape[1]), np.int64)
+    start[:channels] = requant.start
+    constants[:channels] = requant.constants
     parts, at = [], 0
     for size in blocks:
         block = slice(at, at + size)
@@ -48,8 +47,3 @@ def widened(rows: Array) -> Array:
     """(channels, taps) int8 -> (channels, taps / 2) words: halfwords (w0, w2) and (w1, w3) of every four."""
     order = np.arange(rows.shape[1]).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)
     return np.asarray(np.ascontiguousarray(rows[:, order].astype("<i2")).view("<i4"))
-
-
-def _filled(values: Array, size: int) -> Array:
-    """int32, with zeros for the channels that only fill up the last block."""
-    return np.concatenate([values, np.zeros(size - len(values), np.int64)]).astype(np.int32)

@@ -17,8 +17,9 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import HIGH_PRODUCT, NAKED, assembly
+from tinymaix.cores.armv7em.columns import NAKED, assembly
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
+from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.exact_high import SCALE, HighRequant
 from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
@@ -35,13 +36,14 @@ ENTRY, END, SIZE, PLACE, LAST, FRAME = 0, 4, 8, 12, 16, 20
 """Bytes from the stack pointer."""
 
 
-def serves(node: Node, op: Conv2D) -> bool:
+def serves(node: Node, op: Conv2D, requant: HighRequant) -> bool:
     """Whether the layer is a convolution of this kind with enough channels."""
     return (
         node.input(1).shape[1:3] == (3, 3)
         and op.stride == (1, 1)
         and op.dilation == (1, 1)
         and node.input(1).shape[3] % 4 == 0
+        and not requant.varied
     )
 
 
@@ -308,13 +310,13 @@ static {prototype}
             sums[3] += j == 1 ? lower : j > 1 ? 0 - lower : 0;
         }}
         for (int i = 3; i >= 0; i--)
-            y[i % 2 * down + i / 2 * right] = high_product(
-                (uint32_t)constants[0] + {SCALE // 4} * sums[i], constants[1], constants[2], center, {shift});
+            y[i % 2 * down + i / 2 * right] = finished_s8(
+                (uint32_t)constants[0] + {SCALE // 4} * sums[i], constants[1], constants[2], 0, center, {shift});
     }}
 }}
 #endif
 """,
-        (HIGH_PRODUCT,),
+        (FINISHED_S8,),
     )
 
 
