@@ -19,6 +19,14 @@ from tinymaix.graph import Array
 
 DEVICE = Path(__file__).resolve().parents[2] / "src/tinymaix/device"
 SOURCES = [DEVICE / "tm_model.c", DEVICE / "tm_layers.c", DEVICE / "tm_stat.c"]
+OLD_LOAD = """
+#include "tinymaix.h"
+tm_err_t old_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in);
+tm_err_t old_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in)
+{
+    return tm_load(mdl, bin, buf, cb, in);
+}
+"""
 STRICT = ["-Wall", "-Wextra", "-Werror"]
 
 CONV2D, GAP, FC, SOFTMAX, RESHAPE, DWCONV2D, ADD = range(7)
@@ -71,7 +79,9 @@ class Library:
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
         path = folder / "libtinymaix.so"
         flags = ["-std=c99", "-O2", "-shared", "-fPIC", "-DTM_ENABLE_STAT=1", *STRICT, *options]
-        compile_c([*flags, *SOURCES, "-o", path])
+        old = folder / "old_load.c"  # the header's own function
+        old.write_text(OLD_LOAD)
+        compile_c([*flags, "-I", DEVICE, *SOURCES, old, "-o", path])
         self.c = ctypes.CDLL(str(path))
         self.c.tm_strerror.restype = c_char_p
         self.c.tm_round.argtypes = [c_float]

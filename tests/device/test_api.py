@@ -76,7 +76,8 @@ DAMAGE: list[tuple[str, bytes, int]] = [
     ("in_h", tmdl([replace(CONV, in_dims=(5, 4, 2), out_oft=40)], 88), r.ERR_DIMS),
     ("in_zero", conv_with(in_dims=(0, 4, 2)), r.ERR_DIMS),
     ("in_c_zero", conv_with(in_dims=(4, 4, 0)), r.ERR_DIMS),
-    ("in_huge", conv_with(in_dims=(0x4000, 1, 1)), r.ERR_DIMS),
+    ("in_huge", conv_with(in_dims=(0x4000, 1, 1)), r.ERR_OFFSET),
+    ("in_pixels", tmdl([replace(RESHAPE, in_dims=(0x4000, 0x200, 1), out_dims=(0x4000, 0x200, 1))], 80), r.ERR_DIMS),
     ("out_w", conv_with(out_dims=(4, 3, 3)), r.ERR_DIMS),
     ("out_c", conv_with(out_dims=(4, 4, 4)), r.ERR_OFFSET),
     *[(f"in_scale_{s}", conv_with(in_q=(s, 0)), r.ERR_SCALE) for s in (0.0, -1.0, 1e-40, INF, NAN)],
@@ -154,7 +155,7 @@ def test_dequantized_output(library: Library) -> None:
     layer = replace(RESHAPE, out_q=(0.5, 3))
     found = library.load(tmdl([layer], 40, out_deq=1)).run(x)
     np.testing.assert_array_equal(found.ravel(), (x.astype(np.float32) - 3) * 0.5)
-    assert library.load(tmdl([layer], 39, out_deq=1)).error == r.ERR_ALIGN
+    assert library.load(tmdl([layer], 39, out_deq=1)).error == r.ERR_OFFSET
 
 
 def test_old_load_needs_no_lengths(library: Library) -> None:
@@ -162,7 +163,7 @@ def test_old_load_needs_no_lengths(library: Library) -> None:
     assert model.buf is not None
     mdl = r.Mdl()
     file, buf = c_void_p(model.file.ctypes.data), c_void_p(model.buf.ctypes.data)
-    assert library.c.tm_load(byref(mdl), file, buf, None, None) == r.OK
+    assert library.c.old_load(byref(mdl), file, buf, None, None) == r.OK
 
 
 def test_input_of_another_size(library: Library) -> None:

@@ -37,28 +37,50 @@ int memcmp(const void *a, const void *b, size_t n);
 #define TM_ALIAS
 #endif
 
-/* TM_OPT0: one copy of a function, small rather than fast. */
+/* TM_OPT0: one copy of a function, small rather than fast. TM_ONCE: it has one caller. TM_HELPER: of architecture headers. */
 #if TM_OPT_LEVEL >= TM_OPT1
 #define TM_SMALL
-#elif defined(__clang__)
+#define TM_ONCE
+#define TM_HELPER TM_INLINE
+#else
+#if defined(__clang__)
 #define TM_SMALL __attribute__((noinline, minsize))
+#define TM_ONCE __attribute__((minsize))
 #elif defined(__GNUC__)
 #define TM_SMALL __attribute__((noinline))
+#define TM_ONCE
 #else
 #define TM_SMALL
+#define TM_ONCE
+#endif
+#ifdef __GNUC__
+#define TM_HELPER __attribute__((unused)) static TM_SMALL
+#else
+#define TM_HELPER static
+#endif
 #endif
 
-#if TM_MDL_TYPE == TM_MDL_INT8
-typedef int8_t mtype_t;            /* activations */
-typedef int8_t wtype_t;            /* weights */
-typedef int32_t TM_ALIAS btype_t;  /* biases */
-typedef int32_t sumtype_t;         /* accumulators */
-typedef int32_t zptype_t;          /* zero points */
-#define UINT2INT_SHIFT 0
-#else
-#error "TM_MDL_TYPE: this version of the library runs TM_MDL_INT8 models."
+/* Several builds of the library in one firmware, one for each type of model: give each a TM_PREFIX, -DTM_PREFIX=fp32_ */
+#ifdef TM_PREFIX
+#define TM_JOIN_(a, b) a##b
+#define TM_JOIN(a, b) TM_JOIN_(a, b)
+#define TM_NAME(name) TM_JOIN(TM_PREFIX, name)
+#define tm_load TM_NAME(tm_load)
+#define tm_load_n TM_NAME(tm_load_n)
+#define tm_unload TM_NAME(tm_unload)
+#define tm_preprocess TM_NAME(tm_preprocess)
+#define tm_run TM_NAME(tm_run)
+#define tm_stat TM_NAME(tm_stat)
+#define tm_strerror TM_NAME(tm_strerror)
+#define tm_round TM_NAME(tm_round)
+#define tm_scale TM_NAME(tm_scale)
+#define tml_run TM_NAME(tml_run)
+#define tml_check_more TM_NAME(tml_check_more)
+#define tml_run_more TM_NAME(tml_run_more)
+#define tml_exp TM_NAME(tml_exp)
 #endif
-typedef float TM_ALIAS sctype_t; /* scales */
+
+#include "tm_types.h"
 
 #define TM_ALIGN_SIZE 8
 #define TM_ALIGN(addr) ((((size_t)(addr)) + (TM_ALIGN_SIZE - 1)) / TM_ALIGN_SIZE * TM_ALIGN_SIZE)
@@ -116,7 +138,7 @@ typedef enum {
     TMPP_UINT2INT = 2,   /* u8 - 128; may be in place */
     TMPP_UINT2FP01 = 3,  /* u8 / 255, then quantized with the input's scale */
     TMPP_UINT2FPN11 = 4, /* (u8 - 128) / 128, then quantized with the input's scale */
-    TMPP_UINT2DTYPE = 5, /* u8 to fp16 or fp8: not for int8 models */
+    TMPP_UINT2DTYPE = 5, /* u8 as it is, for models of floats */
     TMPP_MAXCNT
 } tm_pp_t;
 
@@ -201,9 +223,14 @@ typedef struct tm_mdl_s {
 
 #define TML_GET_INPUT(mdl, lh) ((mtype_t *)((mdl)->buf + (lh)->in_oft))
 #define TML_GET_OUTPUT(mdl, lh) ((mtype_t *)((mdl)->buf + (lh)->out_oft))
-#define TML_DEQUANT(lh, x) (((sumtype_t)(x) - ((lh)->out_zp)) * ((lh)->out_s))
-#define TM_DEQUANT(x, s, zp) (((sumtype_t)(x) - (zp)) * (s))
-#define TM_QUANT(fp32, s, zp) ((mtype_t)(tm_round((fp32) / (s)) + (zp)))
+#define TML_DEQUANT(lh, x) TM_DEQUANT(x, (lh)->out_s, (lh)->out_zp)
+#if TM_INTEGER
+#define TM_DEQUANT(x, s, zp) ((float)((int32_t)(x) - (zp)) * (s))
+#define TM_QUANT(fp32, s, zp) tm_saturate(tm_round((fp32) / (s)) + (zp))
+#else
+#define TM_DEQUANT(x, s, zp) ((void)(s), (void)(zp), TM_F(x))
+#define TM_QUANT(fp32, s, zp) ((void)(s), (void)(zp), TM_STORE(fp32))
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -212,9 +239,12 @@ extern "C" {
 /* buf: main buffer of buf_size bytes (MDL_BUF_LEN), or NULL: tm_malloc. cb, in: may be NULL.
  * in: receives the input's dimensions and its place in the main buffer.
  * tm_load has to believe the sizes that the file states; give tm_load_n the real ones where the file is not yours. */
-tm_err_t tm_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in);
 tm_err_t tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len, tm_cb_t cb,
                    tm_mat_t *in);
+TM_INLINE tm_err_t tm_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in)
+{
+    return tm_load_n(mdl, bin, (uint32_t)SIZE_MAX, buf, UINT32_MAX, cb, in);
+}
 void tm_unload(tm_mdl_t *mdl);
 tm_err_t tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_mat_t *out);
 /* out: dimensions and data of the output, in the main buffer; floats (dataf) where the file's out_deq is set. */
@@ -226,29 +256,39 @@ const char *tm_strerror(tm_err_t err);
 #endif
 
 /* Below: for the library and its architecture headers. */
-typedef uint32_t TM_ALIAS tm_u32_t; /* words of the file */
-
 typedef struct { /* x * mult * 2^(shift - 31) */
     int32_t mult;
     int32_t shift;
 } tm_scale_t;
 
-typedef struct { /* activation limits, relative to the output's zero point */
-    int16_t lo, hi;
+typedef struct { /* activation limits; of integers relative to the output's zero point */
+#if TM_INTEGER
+    int32_t lo, hi;
+#else
+    float lo, hi;
+#endif
 } tm_range_t;
 
-TM_INLINE uint32_t tm_bits(const void *x) /* of a float */
-{
-    return *(const tm_u32_t *)x;
-}
+typedef struct { /* a layer at work */
+    const tml_head_t *h, *prev; /* itself and the layer before it, NULL for the first */
+    const mtype_t *in;
+    uint8_t *buf;
+    mtype_t *out;
+    tm_scale_t scale; /* from sums to output */
+    tm_range_t act;
+    int zp;
+} tm_job_t;
 
 TM_INLINE uint32_t tm_count(const uint16_t *dims)
 {
     return (uint32_t)dims[1] * dims[2] * dims[3];
 }
 
-int tm_round(float x);
+int32_t tm_round(float x);
 void tm_scale(tm_scale_t *s, uint32_t a, uint32_t b, uint32_t d);
+float tml_exp(float x); /* models of floats */
+tm_err_t tml_check_more(const tml_head_t *h, uint32_t room, uint32_t buf_size);
+void tml_run_more(tm_job_t *j);
 void tml_run(const tml_head_t *h, const tml_head_t *prev, uint8_t *buf);
 
 #ifdef __cplusplus

@@ -63,6 +63,10 @@
 #ifndef TM_LOCAL_MATH
 #define TM_LOCAL_MATH 1
 #endif
+/* 1: the layer types from 16 on too, which TinyMaix does not have: compile tm_more.c with the rest. */
+#ifndef TM_MORE_LAYERS
+#define TM_MORE_LAYERS 0
+#endif
 /* 1: tm_stat and tm_strerror in tm_stat.c, which need printf and string constants. */
 #ifndef TM_ENABLE_STAT
 #define TM_ENABLE_STAT 0
