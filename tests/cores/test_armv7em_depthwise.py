@@ -56,7 +56,7 @@ def depthwise(
     unsigned = draw(st.booleans())
     op = DepthwiseConv2D(stride, dilation, padding, draw(st.sampled_from(["relu", "relu6"])) if unsigned else "none")
     inputs: list[Tensor | None] = [x, weights, bias]
-    scale = output_scale(x, weights, kernel[0] * kernel[1]) * draw(st.sampled_from([0.5, 1.0, 4.0]))
+    scale = output_scale(x, weights, kernel[0] * kernel[1]) * draw(st.sampled_from([0.01, 0.5, 1.0, 4.0]))
     y = Tensor("y", op.infer(inputs)[0], INT8, Quantization.of(scale, -128 if unsigned else draw(ZERO_POINTS)))
     return Node(op, inputs, [y])
 

@@ -24,11 +24,11 @@ from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
 from tinymaix.ops.fixed_point import quantized_range
 
-ROWS = (8, 4, 2)
-"""Output rows of a block. Few numbers, since each needs a kernel of its own."""
-LITTLE = 1024
+MANY, FEW = 10, 2
+"""Output rows of a block: only two numbers, since each needs a kernel of its own, and many where that saves much."""
+LITTLE = 5000
 SHARE = 16
-"""Bytes of widened rows that always are worth it, and the part of input and output that they may take."""
+"""Bytes of widened rows that many rows may take, and the part of input and output that they may take."""
 MOST_CODE = 450
 """Instructions of a kernel beyond which the portable one serves."""
 
@@ -69,12 +69,16 @@ class Layer:
         return Tile(self.kernel, self.stride, self.dilation, lanes, 1 if single else rows, 1 if single else 2)
 
     def blocks(self, tile: Tile) -> Iterator[tuple[int, int]]:
-        """(first output row, rows) of each block, as in the emitted C; a last lone row comes with the one above."""
+        """(first output row, rows) of each block, as in the emitted C: an even number of rows, where turns have two.
+
+        The last block takes two rows more than others rather than to leave them; a lone row comes with the one above.
+        """
         end = 0
         while end < self.out_h:
-            rows = min(tile.rows, self.out_h - end)
-            lone = rows == 1 < tile.turn
-            first, rows = (end - 1, 2) if lone else (end, rows // tile.turn * tile.turn)
+            first, rest = end, self.out_h - end
+            rows = rest if rest <= tile.rows else tile.usual_rows
+            if rows % tile.turn:
+                first, rows = (first - 1, rows + 1) if first and rows < tile.rows else (first, rows - 1)
             yield first, rows
             end = first + rows
 
@@ -97,10 +101,10 @@ class Layer:
 
     @property
     def usual_rows(self) -> int:
-        """Rows of a block: as many as take little memory beside input and output."""
+        """Rows of a block: many where they take little memory. With larger strides few rows are widened twice."""
         activations = self.in_h * self.in_w * self.in_c + self.out_h * self.out_w * self.out_c
         room = max(LITTLE, activations // SHARE)
-        return next((rows for rows in ROWS if self.plane(self.tile(rows)) <= room), ROWS[-1])
+        return MANY if self.stride[0] == 1 and self.plane(self.tile(MANY)) <= room else FEW
 
     def inside(self, tile: Tile) -> int:
         """Pixels of an input row that the windows touch."""
@@ -117,7 +121,7 @@ def choose_depthwise_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[
     if requant is None:
         return ()
     layer = Layer.of(node, op)
-    sizes = [layer.usual_rows, max(2, layer.out_h // 2 * 2), 2]
+    sizes = [layer.usual_rows, max(2, layer.out_h // 2 * 2), FEW]
     if optimize == "ram":
         sizes.reverse()
     tiles = dict.fromkeys(layer.tile(rows) for rows in sizes)
@@ -153,12 +157,15 @@ def table(weights: Array, dot: Dot) -> Array:
 def _emit(node: Node, layer: Layer, dot: Dot, code: LayerCode) -> None:
     weights = node.input(1).data
     assert weights is not None
+    tile, widen, inner = dot.tile, widen_rows(dot.tile.lanes), dot_kernel(dot)
     code.call(
-        _kernel(dot),
+        Kernel("depthwise_s8", DEPTHWISE_S8, (widen, inner)),
         x=code.input(0),
         y=code.output(),
         channels=code.constant("weights", table(weights, dot)),
         plane=f"(uint32_t *){code.scratch}",
+        widen=widen.name,
+        dot=inner.name,
         zero_x=node.input(0).q.z,
         center=dot.requant.center,
         batches=layer.batches,
@@ -168,60 +175,67 @@ def _emit(node: Node, layer: Layer, dot: Dot, code: LayerCode) -> None:
         out_h=layer.out_h,
         out_w=layer.out_w,
         depth_multiplier=layer.out_c // layer.in_c,
-        pairs=dot.tile.pairs(layer.out_w),
-        inside=layer.inside(dot.tile),
+        stride_h=layer.stride[0],
+        span_h=tile.span,
         pad_top=layer.pad_top,
         pad_left=layer.pad_left,
+        pairs=tile.pairs(layer.out_w),
+        inside=layer.inside(tile),
+        lanes=tile.lanes,
+        in_rows=tile.in_rows,
+        most_rows=tile.rows,
+        usual_rows=tile.usual_rows,
+        turn=tile.turn,
+        words=dot.words,
     )
 
 
-def _kernel(dot: Dot) -> Kernel:
-    tile, inner, widen = dot.tile, dot_kernel(dot), widen_rows(dot.tile.lanes)
-    name, plural = dot.name.replace("dot", "s8"), "s" * (tile.rows > 1)
-    even = """
-            if (rows % 2 && rows > 1)
-                rows--;
-            else if (rows % 2)
-                first--, rows++;"""
-    return Kernel(
-        name,
-        f"""\
-/* Depthwise convolution, int8 NHWC, {tile.rows} output row{plural} at a time for {tile.lanes} of the channels. */
-static void {name}(
-    const int8_t *x, int8_t *y, const int32_t *channels, uint32_t *plane, int zero_x, int32_t center,
-    int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int depth_multiplier, int pairs, int inside,
-    int pad_top, int pad_left)
-{{
+DEPTHWISE_S8 = """\
+typedef void depthwise_dot(const int32_t *channel, const uint32_t *plane, int8_t *y, int count, int plane_step,
+                           int rows, int out_w, int step, int down, int32_t center);
+typedef void depthwise_widen(uint32_t *to, const int8_t *x, int in_c, uint32_t zeros, int rows, int row, int pitch,
+                             int left, int width);
+
+/* Depthwise convolution, int8 NHWC, up to most_rows output rows at a time for ``lanes`` of the channels. ``widen``
+ * makes ``pairs`` of pixels of the in_rows input rows under them, ``inside`` pixels of them in the image; ``dot`` sums.
+ * A channel has ``words`` of weights and constants. */
+static __attribute__((noinline)) void depthwise_s8(
+    const int8_t *x, int8_t *y, const int32_t *channels, uint32_t *plane, depthwise_widen *widen, depthwise_dot *dot,
+    int zero_x, int32_t center, int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int depth_multiplier,
+    int stride_h, int span_h, int pad_top, int pad_left, int pairs, int inside, int lanes, int in_rows, int most_rows,
+    int usual_rows, int turn, int words)
+{
     int out_c = in_c * depth_multiplier, row = in_w * in_c, down = out_w * out_c;
     uint32_t zero = (uint32_t)zero_x & 0xFFFFu, zeros = (zero & 0xFFu) * 0x01010101u;
     for (int n = 0; n < batches; n++, x += in_h * row, y += out_h * down)
-        for (int first = 0, rows = 0; first + rows < out_h;) {{
+        for (int first = 0, rows = 0; first + rows < out_h;) {
             first += rows;
-            rows = out_h - first < {tile.rows} ? out_h - first : {tile.rows};{even if tile.turn == 2 else ""}
-            int top = first * {tile.stride[0]} - pad_top, bottom = top + (rows - 1) * {tile.stride[0]} + {tile.span};
+            rows = out_h - first <= most_rows ? out_h - first : usual_rows;
+            if (rows % turn && first > 0 && rows < most_rows)
+                first--, rows++;
+            else
+                rows -= rows % turn;
+            int top = first * stride_h - pad_top, bottom = top + (rows - 1) * stride_h + span_h;
             int from_y = top < 0 ? 0 : top, to_y = bottom > in_h ? in_h : bottom;
             if (first == 0 || from_y != top || to_y != bottom)
-                for (int i = 0; i < pairs * {tile.in_rows * tile.lanes}; i++)
+                for (int i = 0; i < pairs * in_rows * lanes; i++)
                     plane[i] = zero << 16 | zero;
-            uint32_t *widened = plane + pad_left / 2 * {tile.in_rows * tile.lanes} + (from_y - top) * {tile.lanes};
+            uint32_t *widened = plane + (pad_left / 2 * in_rows + from_y - top) * lanes;
             const int32_t *channel = channels;
             int8_t *out = y + first * down;
-            for (int c = 0; c < in_c;) {{
-                int from = c + {tile.lanes} <= in_c ? c : in_c - {tile.lanes};
+            for (int c = 0; c < in_c;) {
+                int from = c + lanes <= in_c ? c : in_c - lanes;
                 if (from_y < to_y && inside > 0)
-                    {widen.name}(widened, x + from_y * row + from, in_c, zeros, to_y - from_y, row, {tile.pitch},
-                                 pad_left % 2, inside);
-                while (c < from + {tile.lanes}) {{
-                    int planes = depth_multiplier > 1 ? 1 : from + {tile.lanes} - c, count = planes * depth_multiplier;
-                    {inner.name}(channel, plane + (c - from), out, count, planes > 1 ? 4 : 0, rows, out_w,
-                                 out_c, down, center);
-                    channel += {dot.words} * count;
+                    widen(widened, x + from_y * row + from, in_c, zeros, to_y - from_y, row, 4 * lanes * in_rows,
+                          pad_left % 2, inside);
+                while (c < from + lanes) {
+                    int planes = depth_multiplier > 1 ? 1 : from + lanes - c, count = planes * depth_multiplier;
+                    dot(channel, plane + (c - from), out, count, planes > 1 ? 4 : 0, rows, out_w, out_c, down, center);
+                    channel += words * count;
                     out += count;
                     c += planes;
-                }}
-            }}
-        }}
-}}
-""",
-        (widen, inner),
-    )
+                }
+            }
+        }
+}
+"""

@@ -78,9 +78,14 @@ class Dot:
         return POOL[: len(POOL) - len(self.weights)]
 
     @property
+    def flat(self) -> bool:
+        """Whether a block has the rows of one turn, so that turns only go on to the right."""
+        return self.tile.rows == self.tile.turn
+
+    @property
     def turn_bytes(self) -> int:
-        """From a turn's first widened row to that of the next turn below."""
-        return self.tile.turn * self.tile.stride[0] * self.tile.row_bytes
+        """From a turn's widened rows to those of the next turn."""
+        return self.column_bytes if self.flat else self.tile.turn * self.tile.stride[0] * self.tile.row_bytes
 
     @property
     def column_bytes(self) -> int:
@@ -114,48 +119,28 @@ def _pair(sizes: tuple[int, int]) -> str:
 def code(dot: Dot) -> list[str]:
     """The function's assembly."""
     a, b, c, d = dot.free[:4]
-    return [
-        *_begin(dot),
-        "3:",
-        *_channel(dot),
-        f"ldr {a}, [sp, #{TRAVEL}]",
-        f"ldr {b}, [sp, #{ALL_COLUMNS}]",
-        f"add {a}, r0, {a}",
-        f"str {a}, [sp, #{END}]",
-        f"add {b}, {a}, {b}",
-        f"str {b}, [sp, #{LAST}]",
-        f"cmp {a}, {b}",
-        "beq.w 5f",
-        ".balign 4",
-        "1:",
-        *_turn(dot, COLUMNS),
-        "bne.w 1b",
-        f"ldr {b}, [sp, #{TRAVEL}]",
-        f"ldr {c}, [sp, #{JUMP}]",
-        f"ldr {d}, [sp, #{LAST}]",
-        f"ldr {a}, [sp, #{END}]",
-        f"add r1, r1, {c}",
-        f"add {a}, {a}, #{dot.column_bytes}",
-        f"str {a}, [sp, #{END}]",
-        f"sub r0, {a}, {b}",
-        f"cmp {a}, {d}",
-        "bne.w 1b",
-        "5:",
-        f"ldr {a}, [sp, #{LONE}]",
-        f"cmp {a}, #0",
-        "beq.w 4f",
-        ".balign 4",
-        "2:",
-        *_turn(dot, 1),
-        "bne.w 2b",
-        "4:",
-        f"ldr {a}, [sp, #{COUNT}]",
-        f"subs {a}, {a}, #1",
-        f"str {a}, [sp, #{COUNT}]",
-        "bne.w 3b",
-        f"add sp, #{dot.frame}",
-        "pop {r4-r11, pc}",
-    ]
+    lines = [*_begin(dot), "3:", *_channel(dot), f"ldr {b}, [sp, #{ALL_COLUMNS}]"]
+    if not dot.flat:
+        lines += [f"ldr {a}, [sp, #{TRAVEL}]", f"add {a}, r0, {a}", f"str {a}, [sp, #{END}]"]
+    lines += [f"add {c}, {'r0' if dot.flat else a}, {b}", f"str {c}, [sp, #{LAST}]"]
+    lines += [f"cmp {b}, #0", "beq.w 5f", ".balign 4", "1:", *_turn(dot, COLUMNS), "bne.w 1b"]
+    if not dot.flat:
+        lines += [
+            f"ldr {b}, [sp, #{TRAVEL}]",
+            f"ldr {c}, [sp, #{JUMP}]",
+            f"ldr {d}, [sp, #{LAST}]",
+            f"ldr {a}, [sp, #{END}]",
+            f"add r1, r1, {c}",
+            f"add {a}, {a}, #{dot.column_bytes}",
+            f"str {a}, [sp, #{END}]",
+            f"sub r0, {a}, {b}",
+            f"cmp {a}, {d}",
+            "bne.w 1b",
+        ]
+    lines += ["5:", f"ldr {a}, [sp, #{LONE}]", f"cmp {a}, #0", "beq.w 4f"]
+    lines += _turn(dot, 1) if dot.flat else [".balign 4", "2:", *_turn(dot, 1), "bne.w 2b"]
+    lines += ["4:", f"ldr {a}, [sp, #{COUNT}]", f"subs {a}, {a}, #1", f"str {a}, [sp, #{COUNT}]", "bne.w 3b"]
+    return [*lines, f"add sp, #{dot.frame}", "pop {r4-r11, pc}"]
 
 
 def _begin(dot: Dot) -> list[str]:
@@ -216,17 +201,17 @@ def _turn(dot: Dot, columns: int) -> list[str]:
 def _sums(dot: Dot, columns: int, sums: dict[tuple[int, int], str], spare: Sequence[str]) -> list[str]:
     """All products of a turn; r0 moves on to the next one."""
     products = dot.tile.products(columns)
-    next_row = dot.turn_bytes // dot.tile.row_bytes
-    if dot.resident:  # each word of pixels is read once; the row with which the next turn begins comes last
-        products.sort(key=lambda p: (p.row == next_row, p.row, p.pair))
+    following: Operand = ("x", 0, dot.tile.stride[1]) if dot.flat else ("x", dot.turn_bytes // dot.tile.row_bytes, 0)
+    if dot.resident:  # each word of pixels is read once; the row with that with which the next turn begins comes last
+        products.sort(key=lambda p: (p.row == following[1], p.row, p.pair))
     bursts = _bursts(dot, products, spare)
     order = [product.output for _, group in bursts for product, _, _ in group]
     last_begun = sorted(sums, key=order.index)[-1]
     start, begun, lines, moved = sums[last_begun], set(), [f"ldr {sums[last_begun]}, [sp, #{START}]"], False
     for number, (loads, group) in enumerate(bursts):
         final = number == len(bursts) - 1
-        for operand, register in sorted(loads, key=lambda load: (load[0] == ("x", next_row, 0), load[0])):
-            moved = final and operand == ("x", next_row, 0) and dot.turn_bytes < 256
+        for operand, register in sorted(loads, key=lambda load: (load[0] == following, load[0])):
+            moved = final and operand == following and dot.turn_bytes < 256
             kind, index, pair = operand
             offset = index * dot.tile.row_bytes + pair * dot.tile.pitch
             place = f"[sp, #{WEIGHTS + 4 * index}]" if kind == "w" else f"[r0, #{offset}]" + "!" * moved
@@ -279,7 +264,8 @@ def _finish(dot: Dot, sums: Sequence[str], spare: Sequence[str]) -> list[str]:
     requant = dot.requant
     multiplier, sign, right = (f"[sp, #{CONSTANTS + offset}]" for offset in (0, 4, 4 + 4 * requant.signed))
     center = f"[sp, #{dot.argument(5)}]"
-    lines = [f"ldr {a}, {sign if requant.signed else multiplier}", f"ldr {b}, [sp, #{END}]", f"cmp r0, {b}"]
+    lines = [f"ldr {a}, {sign if requant.signed else multiplier}", f"ldr {b}, [sp, #{LAST if dot.flat else END}]"]
+    lines += [f"cmp r0, {b}"]
     if requant.signed:
         for total in sums:
             lines += [f"and {b}, {a}, {total}, asr #31", f"sub {total}, {total}, {b}"]
@@ -298,23 +284,23 @@ def _finish(dot: Dot, sums: Sequence[str], spare: Sequence[str]) -> list[str]:
 
 
 def _store(dot: Dot, columns: int, sums: dict[tuple[int, int], str], spare: Sequence[str]) -> list[str]:
-    """r1 moves down."""
+    """r1 moves on to the next turn."""
     rows = range(dot.tile.turn)
     if dot.distances:
         step, down = dot.distances.step, dot.distances.down
         lines = [f"strb {total}, [r1, #{row * down + column * step}]" for (row, column), total in sums.items()]
-        return [*lines, f"add r1, r1, #{dot.tile.turn * down}"]
-    (step_in, down_in), at = spare[:2], "r1"
-    lines = [f"ldr {step_in}, [sp, #{dot.argument(3)}]"] if columns > 1 else []
-    lines += [f"ldr {down_in}, [sp, #{dot.argument(4)}]"]
+        return [*lines, f"add r1, r1, #{COLUMNS * step if dot.flat else dot.tile.turn * down}"]
+    (step_in, down_in), at, lines = spare[:2], "r1", []
+    lines += [f"ldr {step_in}, [sp, #{dot.argument(3)}]"] if columns > 1 else []
+    lines += [f"ldr {down_in}, [sp, #{dot.argument(4)}]"] if not dot.flat or rows[-1] else []
     for row in rows:
-        below = "r1" if row == rows[-1] else sums[row, 0]
-        lines += [f"strb {sums[row, 0]}, [{at}]"]
+        last = row == rows[-1]
+        below = "r1" if last else sums[row, 0]  # which has been stored by then
         right = [f"strb {sums[row, 1]}, [{at}, {step_in}]"] if columns > 1 else []
-        move = f"add {below}, {at}, {down_in}"
-        lines += [*right, move] if below == at else [move, *right]
+        move = [] if last and dot.flat else [f"add {below}, {at}, {down_in}"]
+        lines += [f"strb {sums[row, 0]}, [{at}]", *(right + move if below == at else move + right)]
         at = below
-    return lines
+    return [*lines, *([f"add r1, r1, {step_in}, lsl #1"] if dot.flat and columns > 1 else [])]
 
 
 def dot_kernel(dot: Dot) -> Kernel:

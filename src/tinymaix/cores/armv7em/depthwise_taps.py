@@ -49,6 +49,11 @@ class Tile:
     turn: int  # output rows of a turn, 1 or 2; its columns are two
 
     @property
+    def usual_rows(self) -> int:
+        """Output rows of a block that is not the last one."""
+        return max(self.rows - 2, min(self.rows, 2))
+
+    @property
     def span(self) -> int:
         """Input rows under a window."""
         return extent(self.kernel[0], self.dilation[0])
