@@ -43,11 +43,12 @@ def pool_kernel(reduction: Reduction, unrolled: Pair | None, cut: bool) -> Kerne
     whole = _unrolled(reduction, unrolled) if unrolled else None
     name = reduction.name + (f"_{unrolled[0]}x{unrolled[1]}" if unrolled else "") + ("_cut" if cut else "")
     window = f"x + ({'top' if cut else 'oy * stride_h'} * in_w + {'left' if cut else 'ox * stride_w'}) * channels"
-    given = f"({window}, y{reduction.arguments}, in_w * channels, channels"
-    calls = [f"{whole.name}{given});"] if whole else []
+    given = f"({window}, y{reduction.arguments}, channels"
+    row_step = ", in_w * channels"
+    calls = [f"{whole.name}{given}{row_step if unrolled and unrolled[0] > 1 else ''});"] if whole else []
     if loops:
         size = "bottom - top, right - left" if cut else "pool_h, pool_w"
-        calls += [f"{loops.name}{given}, {size});"]
+        calls += [f"{loops.name}{given}{row_step}, {size});"]
     if len(calls) == 2:
         calls = ["if (bottom - top == pool_h && right - left == pool_w)", f"    {calls[0]}", "else", f"    {calls[1]}"]
     body = "\n".join(f"            {line}" for line in [*(CUT if cut else ()), *calls])
@@ -80,22 +81,22 @@ CUT = (
 
 
 def _unrolled(reduction: Reduction, size: Pair) -> Kernel:
-    """One window: name(window, y, ..., row_step, channels)."""
+    """One window: name(window, y, ..., channels, row_step), the latter only where there is a second row."""
     rows = ", ".join(f"*row{i} = window{f' + {i} * row_step' if i else ''}" for i in range(size[0]))
     taps = [f"row{i}{f' + {j} * step' if j else ''}" for i in range(size[0]) for j in range(size[1])]
     steps = [line for tap in taps for line in (f"word = load_4({tap});", reduction.step)]
     lone = [f"value = *({tap});\n        {reduction.lone_step}" for tap in taps]
     advance = ", ".join(f"row{i}#" for i in range(size[0]))
+    step = "\n    const int step = channels;" if size[1] > 1 else ""
     name = f"{reduction.name}_window_{size[0]}x{size[1]}"
     return Kernel(
         name,
         f"""\
 /* {reduction.comment} of a window of {size[0]} x {size[1]} */
 static inline void {name}(
-    const int8_t *window, int8_t *y{reduction.parameters}, int row_step, int channels)
+    const int8_t *window, int8_t *y{reduction.parameters}, int channels{", int row_step" if size[0] > 1 else ""})
 {{
-    const int step = channels;
-    const int8_t {rows};
+    const int8_t {rows};{step}
     for (; channels >= 4; channels -= 4, y += 4, {advance.replace("#", " += 4")}) {{
         uint32_t word;
         {reduction.start}
@@ -115,7 +116,7 @@ static inline void {name}(
 
 
 def _loops(reduction: Reduction) -> Kernel:
-    """One window: name(window, y, ..., row_step, channels, rows, columns)."""
+    """One window: name(window, y, ..., channels, row_step, rows, columns)."""
     name = f"{reduction.name}_window"
     parts = []
     for words in (2, 1):
@@ -145,7 +146,7 @@ def _loops(reduction: Reduction) -> Kernel:
         f"""\
 /* {reduction.comment} of a window of any size */
 static void {name}(
-    const int8_t *window, int8_t *y{reduction.parameters}, int row_step, int channels, int rows, int columns)
+    const int8_t *window, int8_t *y{reduction.parameters}, int channels, int row_step, int rows, int columns)
 {{
     const int step = channels;
 {"".join(parts)}\
