@@ -11,7 +11,7 @@ MAX_FILE_BYTES = 2**29
 
 
 def read_model(path: str | os.PathLike[str]) -> Graph:
-    """Read a .tflite, .tmdl, .h5, .keras or .onnx file. The graph is named after the file.
+    """Read a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file. The graph is named after the file.
 
     Raises:
         ModelError: the file cannot be read, is damaged, of an unknown format, or holds what is not supported.
@@ -48,8 +48,16 @@ def read_bytes(data: bytes, name: str = "model", folder: Path | None = None) -> 
 
         if is_keras(data):
             return read_keras(data, name)
+        from tinymaix.read.torch import is_torch, read_pt2
+
+        if is_torch(data):
+            return read_pt2(data, name)
+    if data[:1] == b"\x80":
+        from tinymaix.read.torch_file import UNPACKED
+
+        raise ModelError(f"this looks like a pickled file, and {UNPACKED}")
     from tinymaix.read.onnx import looks_like_onnx, read_onnx
 
     if looks_like_onnx(data):
         return read_onnx(data, name, folder)
-    raise ModelError("not a model that can be read: it is no .tflite, .tmdl, .h5, .keras or .onnx file")
+    raise ModelError("not a model that can be read: it is no .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file")

@@ -81,7 +81,26 @@ def transposed_convolution(
         raise ModelError("a transposed convolution in groups or with dilation is not supported")
     if data.ndim != len(x.shape) or data.shape[0] != x.shape[1]:
         raise ModelError(f"weights {list(w.shape)} do not fit an input of shape {list(x.shape)}")
-    raise ModelError("transposed convolutions wait")
+    rank = len(x.shape)
+    window = window.in_2d()
+    extra = tuple(extra) if rank == 4 else (0, *extra)
+    image = _image(b, x)
+    size, padding = _spread(image.shape[2:], window, extra)
+    shape = (*data.shape[:2], *window.kernel)
+    w = b.rearranged(w, shape, (1, 2, 3, 0), axis=0)
+    y = b.op("TRANSPOSE_CONV", b.to_last(image), w, bias, size=size, stride=window.stride, padding=padding)
+    return _flat(b, b.to_first(y), rank)
+
+
+def _spread(sizes: Ints, window: Geometry, extra: Ints) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
+    """(height, width) of a transposed convolution's output, and the padding of the convolution that it transposes."""
+    output, after = [], []
+    for size, k, s, p, q, e in zip(
+        sizes, window.kernel, window.stride, window.before, window.after, extra, strict=True
+    ):
+        output.append((size - 1) * s + k - p - q + e)
+        after.append(max(0, q - e))  # the forward convolution begins its last window there
+    return (output[0], output[1]), (window.before[0], after[0], window.before[1], after[1])
 
 
 def _image(b: Builder, x: Tensor) -> Tensor:
@@ -351,7 +370,7 @@ def depth_space(b: Builder, kind: str, x: Tensor, block: int, mode: str) -> Tens
     if len(x.shape) != 4 or block < 1:
         raise ModelError(f"blocks of {block} do not fit an input of shape {list(x.shape)}")
     if mode == "DCR":
-        return b.to_first(b.op(kind, b.to_last(x), block_size=block))
+        return b.to_first(b.op(kind, b.to_last(x), block=block))
     if mode != "CRD":
         raise ModelError(f"mode '{mode}' does not exist")
     batch, channels, height, width = x.shape
