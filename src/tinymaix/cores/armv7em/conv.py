@@ -14,7 +14,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.fully_connected import one_row
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
-from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
+from tinymaix.cores.armv7em.gemm import Product, block_stream
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.armv7em.weights import padded, widths
@@ -83,22 +83,21 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerC
     rows = weights.reshape(out_c, kernel_h, kernel_w * in_c)
     if row_taps:
         rows = np.pad(rows, ((0, 0), (0, 0), (0, row_taps - kernel_w * in_c)))
+    product = Product.of(requant, wide, out_c)
     code.call(
-        _kernel(requant, wide),
+        Kernel("conv_2d_s8", CONV_2D_S8, (SMALL, WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, *product.kernels)),
         x=code.input(0),
         y=code.output(),
         stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, wide)),
         columns=f"(uint32_t *){code.scratch}",
         zero_x=node.input(0).q.z,
-        center=requant.center,
-        is_signed=int(requant.signed),
         batches=n,
         in_h=in_h,
         in_w=in_w,
         in_c=in_c,
         out_h=node.output.shape[1],
         out_w=node.output.shape[2],
-        out_c=out_c,
+        **product.arguments,
         kernel_h=kernel_h,
         kernel_w=kernel_w,
         stride_h=op.stride[0],
@@ -114,7 +113,7 @@ COPY_ROWS = Kernel(
     "copy_window",
     """\
 /* Rows behind each other, by words: up to three bytes behind each row are read, and written behind the last */
-static __attribute__((noinline)) void copy_window(int8_t *to, const int8_t *from, int rows, int row, int step)
+static SMALL void copy_window(int8_t *to, const int8_t *from, int rows, int row, int step)
 {
     for (; rows > 0; rows--, to += row, from += step)
         for (int i = 0; i < row; i += 4) {
@@ -127,49 +126,41 @@ static __attribute__((noinline)) void copy_window(int8_t *to, const int8_t *from
 )
 
 
-def _kernel(requant: HighRequant, wide: bool) -> Kernel:
-    dot = dot_columns(requant, wide)
-    name = dot.name.replace("dot_columns", "conv_2d_s8")
-    return Kernel(
-        name,
-        f"""\
+CONV_2D_S8 = """\
 /* Convolution, int8 NHWC: the windows of two neighbouring pixels at a time. A lone last pixel is computed twice. */
-static SMALL void {name}(
-    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int zero_x, int32_t center, int is_signed,
-    int batches,
-    int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w, int stride_h,
-    int stride_w, int dilation_h, int pad_top, int pad_left, int row_taps)
-{{
+static SMALL void conv_2d_s8(
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, dot_columns *fours, dot_columns *twos,
+    int zero_x, int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
+    int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left, int row_taps, int32_t center, int is_signed)
+{
     int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows with bytes behind the last */
     int rows = row_taps ? kernel_h : 1, length = row_taps ? row_taps / 4 : (kernel_h * row + 3) / 4;
     uint32_t *end = columns + 4 * rows * length;
     int8_t *bytes0 = (int8_t *)end, *bytes1 = bytes0 + (kernel_h * row + 3) / 4 * 4;
     for (int n = 0; n < batches; n++, x += in_h * in_w * in_c)
-        for (int oy = 0; oy < out_h; oy++) {{
+        for (int oy = 0; oy < out_h; oy++) {
             int top = oy * stride_h - pad_top, bottom = top + (kernel_h - 1) * dilation_h;
             int inside = top >= 0 && bottom < in_h - behind;
-            for (int ox = 0; ox < out_w; ox += 2, y += 2 * out_c) {{
+            for (int ox = 0; ox < out_w; ox += 2, y += 2 * out_c) {
                 int second = ox + 1 < out_w, left = ox * stride_w - pad_left, right = second ? left + stride_w : left;
                 int step = dilation_h * in_w * in_c;
                 const int8_t *at0 = x + (top * in_w + left) * in_c, *at1 = x + (top * in_w + right) * in_c;
-                if (!inside || left < 0 || right + kernel_w > in_w) {{
+                if (!inside || left < 0 || right + kernel_w > in_w) {
                     gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, left);
                     gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, right);
                     at0 = bytes0;
                     at1 = bytes1;
                     step = row;
-                }} else if (!row_taps) {{
+                } else if (!row_taps) {
                     copy_window(bytes0, at0, kernel_h, row, step);
                     copy_window(bytes1, at1, kernel_h, row, step);
                     at0 = bytes0;
                     at1 = bytes1;
-                }}
+                }
                 widen_pair(columns, at0, at1, length, rows, step - 4 * length);
-                {dot.name}(stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
-            }}
+                multiply_columns(fours, twos, stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
+            }
             y -= out_w % 2 * out_c;
-        }}
-}}
-""",
-        (SMALL, WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, dot),
-    )
+        }
+}
+"""

@@ -3,10 +3,13 @@
 Columns are activations times 256 as halfwords, the two columns side by side: (c0, c2) of the first, of the second,
 (c1, c3) of the first, of the second, and so on. A turn is unrolled, and entered in its middle where it does more than
 what is left over of the taps. All of it is one function in assembly, since eight sums, four operands and two pointers
-take every register that there is. Channels that fill no four come two at a time.
+take every register that there is. Channels that fill no four are left to a function that takes two a turn.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,7 +18,7 @@ from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Array
-from tinymaix.ops.emit import Kernel
+from tinymaix.ops.emit import Argument, Kernel
 
 SUMS = ("r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
 """Of channel 0 for both columns, of channel 1, and so on."""
@@ -24,7 +27,7 @@ TURN = {(4, True): 16, (4, False): 8, (2, True): 8, (2, False): 8}
 Y, NEXT, COLUMNS, ENTRY, END, LAST, FRAME = 0, 4, 8, 12, 16, 20, 24
 """Bytes from the stack pointer. Saved registers lie above the frame, arguments that fill no register above those."""
 ARGUMENTS = FRAME + 36
-NEXT_ARGUMENT, OUT_C, CENTER, SIGNED = (ARGUMENTS + 4 * i for i in range(4))
+NEXT_ARGUMENT, CHANNELS, CENTER, SIGNED = (ARGUMENTS + 4 * i for i in range(4))
 
 
 def blocks(out_c: int) -> list[int]:
@@ -125,14 +128,10 @@ def _finish(channels: int, shift: int, varied: bool, label: int) -> list[str]:
             *plain, f"{label + 1}:"]  # fmt: skip
 
 
-def _fours(shift: int, varied: bool, wide: bool) -> list[str]:
-    """All blocks of four channels, which end at LAST."""
+def _fours() -> list[str]:
+    """Store a block and go on to the next."""
     first, second = SUMS[::2], SUMS[1::2]
     return [
-        *_enter(4, wide, 2),
-        "1:",
-        *_sums(4, wide, 2),
-        *_finish(4, shift, varied, 3),
         f"ldrd r1, r2, [sp, #{Y}]",
         *(f"strb {total}, [r1, #{i}]" for i, total in enumerate(first)),
         "add r2, r2, r1",
@@ -145,71 +144,59 @@ def _fours(shift: int, varied: bool, wide: bool) -> list[str]:
     ]
 
 
-def _twos(shift: int, varied: bool, wide: bool) -> list[str]:
-    """The channels that fill no four; r7 says how many they are."""
+def _twos() -> list[str]:
+    """Store a block, of which the last may be one channel."""
     return [
-        f"ldr r1, [sp, #{COLUMNS}]",
-        f"ldr r2, [sp, #{END}]",
-        *_enter(2, wide, 6),
-        f"str r7, [sp, #{LAST}]",
-        "5:",
-        *_sums(2, wide, 6),
-        *_finish(2, shift, varied, 7),
         f"ldrd r1, r2, [sp, #{Y}]",
         f"ldr r3, [sp, #{LAST}]",
+        "strb r4, [r1], #1",
         "add r2, r2, r1",
-        "strb r4, [r1]",
-        "strb r5, [r2]",
-        "cmp r3, #1",
-        "beq.w 9f",
-        "strb r6, [r1, #1]",
-        "strb r7, [r2, #1]",
-        "adds r1, #2",
+        "strb r5, [r2, #-1]",
+        "cmp r1, r3",
+        "beq.w 5f",
+        "strb r6, [r1], #1",
+        "strb r7, [r2]",
         f"str r1, [sp, #{Y}]",
-        "subs r3, #2",
-        f"str r3, [sp, #{LAST}]",
-        "bne.w 5b",
+        "cmp r1, r3",
+        "bne.w 1b",
     ]
 
 
-def dot_columns(requant: HighRequant, wide: bool) -> Kernel:
-    """The kernel: dot_columns_12(stream, columns, end, y, next, out_c, center, is_signed)."""
+def dot_columns(requant: HighRequant, wide: bool, block: int) -> Kernel:
+    """The kernel for blocks of 4 or 2: dot_columns_4_12(stream, columns, end, y, next, channels, center, is_signed)."""
     shift, varied = requant.shift, requant.varied
-    name = f"dot_columns{'' if wide else '_w8'}{'_varied' if varied else ''}_{shift}"
+    name = f"dot_columns_{block}{'' if wide else '_w8'}{'_varied' if varied else ''}_{shift}"
     width, right = ("3", "constants[3 * i + 2]") if varied else ("is_signed ? 2 : 1", "0")
     code = [
         "push {r4-r11, lr}",
         f"sub sp, #{FRAME}",
-        f"ldr r4, [sp, #{NEXT_ARGUMENT}]",
+        f"ldrd r4, r5, [sp, #{NEXT_ARGUMENT}]",
         f"strd r3, r4, [sp, #{Y}]",
+        "add r5, r5, r3",
+        f"strd r2, r5, [sp, #{END}]",
         f"str r1, [sp, #{COLUMNS}]",
-        f"str r2, [sp, #{END}]",
-        f"ldr r7, [sp, #{OUT_C}]",
-        "bics r7, r7, #3",
-        "beq.w 10f",
-        "add r7, r3, r7",
-        f"str r7, [sp, #{LAST}]",
-        *_fours(shift, varied, wide),
-        "10:",
-        f"ldr r7, [sp, #{OUT_C}]",
-        "ands r7, r7, #3",
-        "beq.w 9f",
-        *_twos(shift, varied, wide),
-        "9:",
+        *_enter(block, wide, 2),
+        "1:",
+        *_sums(block, wide, 2),
+        *_finish(block, shift, varied, 3),
+        *(_fours() if block == 4 else _twos()),
+        "5:",
         f"add sp, #{FRAME}",
         "pop {r4-r11, pc}",
     ]
     kind = "halfwords" if wide else "bytes"
     word = "(uint32_t)*w" if wide else "even_bytes((uint32_t)*w >> i % 2 * 8)"
-    prototype = f"""void {name}(
-    const int32_t *stream, const uint32_t *columns, const uint32_t *end, int8_t *y, int next, int out_c,
+    per_word = "" if wide else " / 2"
+    prototype = f"""\
+const int32_t *{name}(
+    const int32_t *stream, const uint32_t *columns, const uint32_t *end, int8_t *y, int next, int channels,
     int32_t center, int is_signed)"""
     return Kernel(
         name,
         f"""\
-/* Two columns of activations with all channels: the outputs of two pixels, ``next`` bytes apart. Weights are {kind}.
- * A block of the stream is the first values of four sums (of two for the channels left over), their weights, and the
- * constants of requantization. */
+/* Two columns of activations with {block} channels a turn: the outputs of two pixels, ``next`` bytes apart. Weights are
+ * {kind}. A block of the stream is the first values of the sums, their weights, and the constants of requantization.
+ * Returns the end of the stream. */
 #if defined(__ARM_FEATURE_DSP)
 {NAKED} {prototype}
 {{
@@ -219,23 +206,69 @@ def dot_columns(requant: HighRequant, wide: bool) -> Kernel:
 #else
 static {prototype}
 {{
-    int steps = (int)(end - columns) / 2, block, width = {width};
-    for (int channel = 0; channel < out_c; channel += block) {{
-        block = channel + 4 <= out_c ? 4 : 2;
-        const int32_t *constants = stream + block + steps * block{"" if wide else " / 2"};
-        for (int i = 0; i < block && channel + i < out_c; i++)
+    int steps = (int)(end - columns) / 2, width = {width};
+    for (int channel = 0; channel < channels; channel += {block}) {{
+        const int32_t *constants = stream + {block} + steps * {block}{per_word};
+        for (int i = 0; i < {block} && channel + i < channels; i++)
             for (int column = 0; column < 2; column++) {{
                 uint32_t sum = (uint32_t)stream[i];
-                const int32_t *w = stream + block + {"i" if wide else "i / 2"};
-                for (int step = 0; step < steps; step++, w += block{"" if wide else " / 2"})
+                const int32_t *w = stream + {block} + i{per_word};
+                for (int step = 0; step < steps; step++, w += {block}{per_word})
                     sum += dot_pair({word}, columns[2 * step + column]);
                 y[channel + i + column * next] = finished_s8(
                     sum, constants[width * i], is_signed ? constants[width * i + 1] : 0, {right}, center, {shift});
             }}
-        stream = constants + width * block;
+        stream = constants + width * {block};
     }}
+    return stream;
 }}
 #endif
 """,
         (DOT_PAIR, FINISHED_S8) if wide else (DOT_PAIR, EVEN_BYTES, FINISHED_S8),
     )
+
+
+MULTIPLY_COLUMNS = Kernel(
+    "multiply_columns",
+    """\
+/* A kernel that multiplies two columns with channels: fours of them, or twos of what is left */
+typedef const int32_t *dot_columns(
+    const int32_t *stream, const uint32_t *columns, const uint32_t *end, int8_t *y, int next, int channels,
+    int32_t center, int is_signed);
+
+/* Two columns of activations with all channels. A layer whose channels are all fours has no `twos`, and vice versa. */
+static inline void multiply_columns(
+    dot_columns *fours, dot_columns *twos, const int32_t *stream, const uint32_t *columns, const uint32_t *end,
+    int8_t *y, int next, int out_c, int32_t center, int is_signed)
+{
+    if (out_c >= 4)
+        stream = fours(stream, columns, end, y, next, out_c / 4 * 4, center, is_signed);
+    if (out_c % 4 != 0)
+        twos(stream, columns, end, y + out_c / 4 * 4, next, out_c % 4, center, is_signed);
+}
+""",
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """The kernels of a layer's product: ``arguments`` are those of `multiply_columns` but for the places."""
+
+    kernels: tuple[Kernel, ...]
+    arguments: Mapping[str, Argument]
+
+    @staticmethod
+    def of(requant: HighRequant, wide: bool, out_c: int) -> Product:
+        """For a layer of ``out_c`` channels."""
+        fours = dot_columns(requant, wide, 4) if out_c >= 4 else None
+        twos = dot_columns(requant, wide, 2) if out_c % 4 else None
+        return Product(
+            (*filter(None, (fours, twos)), MULTIPLY_COLUMNS),
+            {
+                "fours": fours.name if fours else "NULL",
+                "twos": twos.name if twos else "NULL",
+                "out_c": out_c,
+                "center": requant.center,
+                "is_signed": int(requant.signed),
+            },
+        )

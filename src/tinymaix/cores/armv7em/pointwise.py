@@ -6,7 +6,7 @@ from functools import partial
 
 from tinymaix.cores.armv7em.columns import NAKED, assembly
 from tinymaix.cores.armv7em.gather import SMALL
-from tinymaix.cores.armv7em.gemm import block_stream, dot_columns
+from tinymaix.cores.armv7em.gemm import Product, block_stream
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Node
@@ -92,45 +92,37 @@ def _emit(node: Node, requant: HighRequant, wide: bool, taps: int, out_c: int, p
     weights = node.input(1).data
     assert weights is not None
     words = block_stream(weights.reshape(out_c, taps), requant, wide)
+    product = Product.of(requant, wide, out_c)
     code.call(
-        _kernel(requant, wide),
+        Kernel("pointwise_s8", POINTWISE_S8, (SMALL, WIDEN_PAIR, *product.kernels)),
         x=code.input(0),
         y=code.output(),
         stream=code.constant("weights", words),
         columns=f"(uint32_t *){code.scratch}",
         pixels=pixels,
         in_c=taps,
-        out_c=out_c,
-        center=requant.center,
-        is_signed=int(requant.signed),
+        **product.arguments,
     )
 
 
-def _kernel(requant: HighRequant, wide: bool) -> Kernel:
-    dot = dot_columns(requant, wide)
-    name = dot.name.replace("dot_columns", "pointwise_s8")
-    return Kernel(
-        name,
-        f"""\
+POINTWISE_S8 = """\
 /* Pointwise convolution, int8. A lone last pixel is computed twice. Channels that fill no words are copied first. */
-static SMALL void {name}(
-    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, int pixels, int in_c, int out_c,
-    int32_t center, int is_signed)
-{{
+static SMALL void pointwise_s8(
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, dot_columns *fours, dot_columns *twos,
+    int pixels, int in_c, int out_c, int32_t center, int is_signed)
+{
     int quads = (in_c + 3) / 4;
     uint32_t *end = columns + 4 * quads;
     int8_t *bytes = (int8_t *)end;
-    for (int i = 0; i < pixels; i += 2, x += 2 * in_c, y += 2 * out_c) {{
-        int second = i + 1 < pixels;
-        const int8_t *x0 = x, *x1 = second ? x + in_c : x;
-        if (in_c % 4 != 0) {{
+    for (int i = 0; i < pixels; i += 2, x += 2 * in_c, y += 2 * out_c) {
+        int next = i + 1 < pixels ? out_c : 0;
+        const int8_t *x0 = x, *x1 = next ? x + in_c : x;
+        if (in_c % 4 != 0) {
             x0 = (const int8_t *)memcpy(bytes, x0, (size_t)in_c);
             x1 = (const int8_t *)memcpy(bytes + 4 * quads, x1, (size_t)in_c);
-        }}
+        }
         widen_pair(columns, x0, x1, quads, 1, 0);
-        {dot.name}(stream, columns, end, y, second ? out_c : 0, out_c, center, is_signed);
-    }}
-}}
-""",
-        (SMALL, WIDEN_PAIR, dot),
-    )
+        multiply_columns(fours, twos, stream, columns, end, y, next, out_c, center, is_signed);
+    }
+}
+"""
