@@ -36,6 +36,8 @@ def build(name: str) -> Any:
                 continue
             low, high = (0.5, 2.0) if "variance" in kind or "gamma" in kind else (-0.7, 0.7)
             variable.assign(rng.uniform(low, high, variable.shape).astype(np.float32))
+        if hasattr(layer, "finalize_state"):  # a Normalization takes over what it has learned
+            layer.finalize_state()
     return model
 
 
@@ -48,6 +50,11 @@ def inputs(model: Any) -> list[np.ndarray[Any, np.dtype[Any]]]:
         else rng.uniform(-1, 1, (1, *t.shape[1:])).astype(np.float32)
         for t in model.inputs
     ]
+
+
+def as_array(value: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """A tensor of any backend as an array."""
+    return np.asarray(import_keras().ops.convert_to_numpy(value))
 
 
 def cnn_1d(keras: Any, L: Any) -> Any:
@@ -168,5 +175,5 @@ def table(keras: Any, L: Any) -> Any:
 
 
 NETS: dict[str, Callable[[Any, Any], Any]] = {
-    net.__name__: net for net in (cnn_1d, cnn_2d, merges, recurrent, nested, activations)
+    net.__name__: net for net in (cnn_1d, cnn_2d, merges, recurrent, nested, activations, table)
 }

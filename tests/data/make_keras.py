@@ -9,9 +9,10 @@ import io
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from tests.keras_nets import NETS, build, inputs
+from tests.keras_nets import NETS, as_array, build, inputs
 
 
 def main() -> None:
@@ -21,7 +22,9 @@ def main() -> None:
         given = inputs(model)
         outputs = model(given if len(given) > 1 else given[0], training=False)
         outputs = outputs if isinstance(outputs, list | tuple) else [outputs]
-        arrays = {f"x{i}": x for i, x in enumerate(given)} | {f"y{i}": np.asarray(y) for i, y in enumerate(outputs)}
+        arrays: dict[str, Any] = {f"x{i}": x for i, x in enumerate(given)} | {
+            f"y{i}": as_array(y) for i, y in enumerate(outputs)
+        }
         vectors = io.BytesIO()
         np.savez(vectors, **arrays)
         with (

@@ -17,7 +17,7 @@ from tests.read.test_keras import fixture
 from tinymaix.graph import Graph, ModelError
 from tinymaix.read import read_bytes
 
-MUTANTS_OF_EACH = 150
+MUTANTS_OF_EACH = 50
 
 Config = dict[str, Any]
 

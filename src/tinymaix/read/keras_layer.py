@@ -13,7 +13,7 @@ from tinymaix.ops import OPERATORS
 from tinymaix.read.keras_weights import Weights
 
 FLOAT = np.dtype("float32")
-MAX_NODES = 5_000
+MAX_NODES = 2_000
 MAX_TENSOR_BYTES = 2**30
 
 

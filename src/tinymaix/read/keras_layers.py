@@ -217,6 +217,8 @@ LAYERS: dict[str, OneInput] = {
     "Softmax": softmax_layer,
     "Conv1D": windows.convolution,
     "Conv2D": windows.convolution,
+    "Conv1DTranspose": windows.transposed,
+    "Conv2DTranspose": windows.transposed,
     "DepthwiseConv1D": windows.depthwise,
     "DepthwiseConv2D": windows.depthwise,
     "SeparableConv1D": windows.separable,

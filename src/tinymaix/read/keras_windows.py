@@ -65,6 +65,26 @@ def convolution(layer: Layer, x: Tensor) -> Tensor:
     return activate(layer, _flat(layer, y))
 
 
+def transposed(layer: Layer, x: Tensor) -> Tensor:
+    """Conv1DTranspose and Conv2DTranspose; kernel (height, width, out, in)."""
+    x = _image(layer, x)
+    kernel, stride = _pair(layer, "kernel_size"), _pair(layer, "strides")
+    if _pair(layer, "dilation_rate") != (1, 1) or layer.config.get("output_padding") is not None:
+        raise ModelError("a transposed convolution with dilation or output_padding is not supported")
+    same = layer.choice("padding", ("valid", "same")) == "same"
+    size = [n * s if same else n * s + max(k - s, 0) for n, k, s in zip(x.shape[1:3], kernel, stride, strict=True)]
+    filters = layer.size("filters")
+    weights, *bias = layer.weights.take("kernel", *_with_bias(layer))
+    weights = weight_shape(weights, (*kernel[2 - _axes(layer) :], filters, x.shape[3]), "kernel")
+    weights = weights.reshape(*kernel, filters, -1).transpose(2, 0, 1, 3)
+    padding = same_padding(size[0], size[1], kernel, stride) if same else (0, 0, 0, 0)
+    y = layer.op(
+        "TRANSPOSE_CONV", x, layer.constant("kernel", weights), _bias(layer, bias, filters),
+        size=(size[0], size[1]), stride=stride, padding=padding,
+    )  # fmt: skip
+    return activate(layer, _flat(layer, y))
+
+
 def depthwise(layer: Layer, x: Tensor) -> Tensor:
     """DepthwiseConv1D and 2D; kernel (height, width, in, multiplier)."""
     x = _image(layer, x)

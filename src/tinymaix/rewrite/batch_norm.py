@@ -18,9 +18,10 @@ from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.fully_connected import FullyConnected
 from tinymaix.ops.mul import Mul
 from tinymaix.ops.sub import Sub
+from tinymaix.ops.transpose_conv import TransposeConv
 from tinymaix.rewrite.readers import read_once
 
-OUTPUT_AXIS: dict[type, int] = {Conv2D: 0, DepthwiseConv2D: 3, FullyConnected: 0}
+OUTPUT_AXIS: dict[type, int] = {Conv2D: 0, DepthwiseConv2D: 3, FullyConnected: 0, TransposeConv: 0}
 """The axis of the weights that counts output channels."""
 
 
@@ -133,7 +134,7 @@ def _scaled(node: Node, affine: _Affine, last: Node) -> Node:
 def _reads(node: Node, affine: _Affine) -> bool:
     """Whether the node's weights can take in what precedes it. A padding of zeros stays one only under a scale."""
     op: Any = node.op
-    padded = any(getattr(op, "padding", ()))
+    padded = any(getattr(op, "padding", ())) or isinstance(op, TransposeConv)  # whose border has fewer taps
     grouped = isinstance(op, Conv2D) and node.input(1).shape[3] != affine.x.shape[-1]
     rows = not isinstance(op, FullyConnected) or node.input(1).shape[1] == affine.x.shape[-1]
     one_value = all(a is None or a.size == 1 for a in (affine.scale, affine.offset))
