@@ -68,7 +68,7 @@ def build(
     compiler = _compiler(core, toolchain)
     macros = [f"-D{name}={value}" if value else f"-D{name}" for name, value in (defines or {}).items()]
     folders = [f"-I{folder}" for folder in include]
-    flags = [*COMMON, *_optimize(toolchain, optimize), *macros, *folders]
+    flags = [*COMMON, *_optimize(core, toolchain, optimize), *macros, *folders]
     inputs = [*sources, *(STARTUP / name for name in core.startup)]
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / ("firmware.so" if core.emulator == "host" else "firmware.elf")
@@ -121,9 +121,9 @@ def _compiler(core: Core, toolchain: str) -> list[str]:
     return [program(f"{prefix}gcc", advice), *core.gcc, *GCC]
 
 
-def _optimize(toolchain: str, optimize: str) -> list[str]:
+def _optimize(core: Core, toolchain: str, optimize: str) -> list[str]:
     """zig turns -O3 into -O2, so its clang is told once more."""
-    flag = OPTIMIZE[optimize]
+    flag = core.optimize.get(optimize, OPTIMIZE[optimize])
     return [flag, "-Xclang", flag] if toolchain == "clang" and flag == "-O3" else [flag]
 
 

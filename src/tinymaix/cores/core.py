@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,9 @@ class Core:
     """What kernels ask for: "fpu" (single precision), "dsp" (Armv7E-M SIMD), "mul" (hardware multiply),
     "div" (hardware divide), "mull" (32 x 32 -> 64 multiply), "unaligned" (unaligned word loads),
     "progmem" (constants in flash need special loads), "mve" (Helium)."""
+
+    optimize: Mapping[str, str] = field(default_factory=dict)
+    """The compiler's flag for an --optimize where another than the usual one serves the core better."""
 
     @property
     def progmem(self) -> bool:
