@@ -73,6 +73,17 @@ def compile_c(arguments: Sequence[str | Path], name: str = "gcc") -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
 
 
+TYPES = {
+    "int8": np.dtype("int8"),
+    "int16": np.dtype("int16"),
+    "fp32": np.dtype("float32"),
+    "fp16": np.dtype("float16"),
+    "fp8_143": np.dtype("uint8"),
+    "fp8_152": np.dtype("uint8"),
+}
+"""Model types in the order of their numbers, and an activation as it is stored."""
+
+
 class Library:
     """tm_load_n, tm_preprocess and tm_run of a host build."""
 
@@ -82,9 +93,18 @@ class Library:
         old = folder / "old_load.c"  # the header's own function
         old.write_text(OLD_LOAD)
         compile_c([*flags, "-I", DEVICE, *SOURCES, old, "-o", path])
-        self.c = ctypes.CDLL(str(path))
+        self.open(path)
         self.c.tm_strerror.restype = c_char_p
         self.c.tm_round.argtypes = [c_float]
+
+    def open(self, path: Path, model_type: str = "int8", prefix: str = "") -> None:
+        """The build for one type of models in a shared library; ``prefix`` is its TM_PREFIX."""
+        self.c = ctypes.CDLL(str(path))
+        self.dtype, self.prefix = TYPES[model_type], prefix
+
+    def call(self, name: str, *arguments: Any) -> int:
+        result: int = getattr(self.c, self.prefix + name)(*arguments)
+        return result
 
     def scale(self, a: float, b: float, d: float) -> tuple[int, int]:
         """Multiplier and shift of a * b / d, each a float32."""
@@ -101,7 +121,7 @@ class Model:
     """A loaded file; ``error`` is tm_load_n's result."""
 
     def __init__(self, library: Library, data: bytes, buf_len: int | None) -> None:
-        self.c = library.c
+        self.library = library
         self.file = aligned(len(data))
         self.file[:] = np.frombuffer(data, np.uint8)
         self.buf = None if buf_len is None else aligned(buf_len)
@@ -109,34 +129,35 @@ class Model:
         buf = c_void_p(None if self.buf is None else self.buf.ctypes.data)
         file = c_void_p(self.file.ctypes.data)
         size, room = c_uint32(len(data)), c_uint32(buf_len or 0)
-        self.error: int = self.c.tm_load_n(byref(self.mdl), file, size, buf, room, None, byref(self.input))
+        self.error: int = library.call("tm_load_n", byref(self.mdl), file, size, buf, room, None, byref(self.input))
 
     def __del__(self) -> None:
         if self.error == OK:
-            self.c.tm_unload(byref(self.mdl))
+            self.library.call("tm_unload", byref(self.mdl))
 
     def run(self, x: Array, callback: Callable[[Any, Any], int] | None = None) -> Array:
-        """Output for int8 ``x``: int8, or float32 where the file says so. (h, w, c)."""
+        """Output for ``x``: of the model's type, or float32 where the file says so. (h, w, c)."""
         error, out = self.try_run(x, callback)
         assert error == OK, error
         floats = bool(self.file[5])
-        pointer = ctypes.cast(out.data, POINTER(c_float if floats else ctypes.c_int8))
-        return np.array(np.ctypeslib.as_array(pointer, (out.h, out.w, out.c)))
+        dtype, shape = np.dtype("float32") if floats else self.library.dtype, (out.h, out.w, out.c)
+        data = ctypes.string_at(out.data, int(np.prod(shape)) * dtype.itemsize)
+        return np.frombuffer(data, dtype).reshape(shape)
 
     def try_run(self, x: Array, callback: Callable[[Any, Any], int] | None = None) -> tuple[int, Mat]:
         x = np.ascontiguousarray(x)
         mat, out = Mat(self.input.dims, self.input.h, self.input.w, self.input.c, x.ctypes.data), Mat()
         function = CALLBACK(callback) if callback else None
         self.mdl.cb = ctypes.cast(function, c_void_p).value if function else None
-        return self.c.tm_run(byref(self.mdl), byref(mat), byref(out)), out
+        return self.library.call("tm_run", byref(self.mdl), byref(mat), byref(out)), out
 
     def preprocess(self, mode: int, x: Array) -> tuple[int, Array]:
-        """(error, int8 input) for uint8 or float32 ``x``."""
+        """(error, input of the model's type) for uint8 or float32 ``x``."""
         x = np.ascontiguousarray(x)
-        out = np.zeros(x.size, np.int8)
+        out = np.zeros(x.size, self.library.dtype)
         h, w, c = x.shape
         source, target = Mat(3, h, w, c, x.ctypes.data), Mat(3, h, w, c, out.ctypes.data)
-        error = self.c.tm_preprocess(byref(self.mdl), c_int(mode), byref(source), byref(target))
+        error = self.library.call("tm_preprocess", byref(self.mdl), c_int(mode), byref(source), byref(target))
         return error, out.reshape(x.shape)
 
 
@@ -196,8 +217,8 @@ def pad8(data: bytes) -> bytes:
     return data + bytes(align8(len(data)) - len(data))
 
 
-def tmdl(layers: Sequence[Layer], buf_size: int, out_deq: int = 0) -> bytes:
-    """A file of these layers."""
-    head = struct.pack("<4sBBHHHII", b"MAIX", 0, out_deq, 1, 1, len(layers), buf_size, 0)
+def tmdl(layers: Sequence[Layer], buf_size: int, out_deq: int = 0, mdl_type: int = 0) -> bytes:
+    """A file of these layers, of integers."""
+    head = struct.pack("<4sBBHHHII", b"MAIX", mdl_type, out_deq, 1, 1, len(layers), buf_size, 0)
     dims = struct.pack("<8H", 3, *layers[0].in_dims, 3, *layers[-1].out_dims)
     return head + dims + bytes(28) + b"".join(layer.pack() for layer in layers)

@@ -483,7 +483,7 @@ static void conv_O1(tm_job_t *j)
     for (c = 0; c < cout; c += b.n) {
         uint32_t left = (uint32_t)h->out_dims[1] * v.ow;
         tm_pixel_t p = {-v.g[8], -v.g[10], 0};
-        b.w = (const wtype_t *)base + oft[1] + (size_t)c * gin * v.taps;
+        b.w = (const wtype_t *)(base + oft[1]) + (size_t)c * gin * v.taps;
         b.bias = (const btype_t *)(base + oft[2]) + c;
         b.out = j->out + c;
         b.n = gout - c % gout < TM_MAX_CSIZE ? gout - c % gout : TM_MAX_CSIZE;

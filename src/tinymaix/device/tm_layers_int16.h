@@ -42,7 +42,7 @@ static void add(tm_job_t *j) {
 static int32_t lookup(const int16_t *table, int32_t x) {
     const int16_t *at = table + 256 + (x < -32768 ? -256 : x > 32767 ? 255 : x >> 7);
     const int32_t part = x < -32768 ? 0 : x > 32767 ? 127 : x & 127;
-    return at[0] + (((int32_t)at[1] - at[0]) * part + 64) / 128;
+    return at[0] + ((((int32_t)at[1] - at[0]) * part + 64) >> 7);
 }
 
 /* TFLite's SoftmaxInt16: differences to the largest, of which -10..0 becomes 16 bits; the output holds the exponentials. */

@@ -114,15 +114,15 @@ typedef uint8_t mtype_t;
 #define TM_FP8_SHIFT (23 - TM_FP8_MANTISSA)
 TM_INLINE float tm_fp8_value(uint8_t code) {
     const uint32_t a = code & 0x7F;
-    return tm_float(((uint32_t)code & 0x80) << 24 | (a ? (a << TM_FP8_SHIFT) + ((127u - TM_FP8_BIAS) << 23) : 0));
+    return tm_float(((uint32_t)code & 0x80) << 24 | (a ? (a << TM_FP8_SHIFT) + ((uint32_t)(127 - TM_FP8_BIAS) << 23) : 0));
 }
 /* Rounded to the nearest, halves away from zero; the largest beyond the range; below half the smallest, 0. */
 static inline uint8_t tm_fp8(float x) {
     const uint32_t bits = tm_bits(&x), sign = bits >> 24 & 0x80, a = bits & 0x7FFFFFFFu;
-    const uint32_t zero = (127u - TM_FP8_BIAS) << 23, least = zero + (1u << TM_FP8_SHIFT);
-    const uint32_t code = (a + (1u << (TM_FP8_SHIFT - 1)) - zero) >> TM_FP8_SHIFT;
+    const uint32_t zero = (uint32_t)(127 - TM_FP8_BIAS) << 23, least = zero + ((uint32_t)1 << TM_FP8_SHIFT);
+    const uint32_t code = (a + ((uint32_t)1 << (TM_FP8_SHIFT - 1)) - zero) >> TM_FP8_SHIFT;
     if (a < least)
-        return a < least - (1u << 23) ? 0 : (uint8_t)(sign | 1);
+        return a < least - ((uint32_t)1 << 23) ? 0 : (uint8_t)(sign | 1);
     return (uint8_t)(sign | (code > 0x7F ? 0x7F : code));
 }
 #define TM_F(x) tm_fp8_value(x)
