@@ -1,6 +1,6 @@
 """The C of pooling on Armv7E-M: maxima and means of windows, four channels a word.
 
-Windows of up to 3 x 3 are unrolled. Larger ones, and those that the border cuts, are loops that take two words a turn.
+Windows of up to 3 x 3 are unrolled. Larger ones, and those that the border cuts, are loops.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ UNROLLED = 3
 
 @dataclass(frozen=True)
 class Reduction:
-    """What becomes of a window, as lines of C: of ``word``, four channels of a tap, and of one channel's ``value``.
-
-    In the lines for words # stands for their number, from 0.
-    """
+    """What becomes of a window, as lines of C: of ``word``, four channels of a tap, and of one channel's ``value``."""
 
     name: str
     comment: str
@@ -85,8 +82,8 @@ def _unrolled(reduction: Reduction, size: Pair) -> Kernel:
     rows = ", ".join(f"*row{i} = window{f' + {i} * row_step' if i else ''}" for i in range(size[0]))
     taps = [f"row{i}{f' + {j} * step' if j else ''}" for i in range(size[0]) for j in range(size[1])]
     steps = [line for tap in taps for line in (f"word = load_4({tap});", reduction.step)]
-    lone = [f"value = *({tap});\n        {reduction.lone_step}" for tap in taps]
-    advance = ", ".join(f"row{i}#" for i in range(size[0]))
+    lone = [f"value = *({tap});\n{reduction.lone_step}" for tap in taps]
+    pointers = [f"row{i}" for i in range(size[0])]
     step = "\n    const int step = channels;" if size[1] > 1 else ""
     name = f"{reduction.name}_window_{size[0]}x{size[1]}"
     return Kernel(
@@ -97,20 +94,20 @@ static inline void {name}(
     const int8_t *window, int8_t *y{reduction.parameters}, int channels{", int row_step" if size[0] > 1 else ""})
 {{
     const int8_t {rows};{step}
-    for (; channels >= 4; channels -= 4, y += 4, {advance.replace("#", " += 4")}) {{
+    for (; channels >= 4; channels -= 4, y += 4, {", ".join(f"{row} += 4" for row in pointers)}) {{
         uint32_t word;
         {reduction.start}
         {_lines(steps, 8)}
-        {reduction.finish}
+        {_lines([reduction.finish], 8)}
     }}
-    for (; channels > 0; channels--, y++, {advance.replace("#", "++")}) {{
+    for (; channels > 0; channels--, y++, {", ".join(f"{row}++" for row in pointers)}) {{
         int value;
         {reduction.lone_start}
         {_lines(lone, 8)}
         {reduction.lone_finish}
     }}
 }}
-""".replace("#", "0"),
+""",
         (LOAD_4, *reduction.needs),
     )
 
@@ -118,29 +115,6 @@ static inline void {name}(
 def _loops(reduction: Reduction) -> Kernel:
     """One window: name(window, y, ..., channels, row_step, rows, columns)."""
     name = f"{reduction.name}_window"
-    parts = []
-    for words in (2, 1):
-        starts = [reduction.start.replace("#", str(i)) for i in range(words)]
-        finishes = [reduction.finish.replace("#", str(i)) for i in range(words)]
-        steps = [
-            line.replace("#", str(i))
-            for i in range(words)
-            for line in (f"word = load_4(tap + {4 * i});", reduction.step)
-        ]
-        parts.append(f"""\
-    for (; channels >= {4 * words}; channels -= {4 * words}, window += {4 * words}, y += {4 * words}) {{
-        const int8_t *row = window;
-        {_lines(starts, 8)}
-        for (int i = rows; i > 0; i--, row += row_step) {{
-            const int8_t *tap = row;
-            for (int j = columns; j > 0; j--, tap += step) {{
-                uint32_t word;
-                {_lines(steps, 16)}
-            }}
-        }}
-        {_lines(finishes, 8)}
-    }}
-""")
     return Kernel(
         name,
         f"""\
@@ -149,7 +123,18 @@ static void {name}(
     const int8_t *window, int8_t *y{reduction.parameters}, int channels, int row_step, int rows, int columns)
 {{
     const int step = channels;
-{"".join(parts)}\
+    for (; channels >= 4; channels -= 4, window += 4, y += 4) {{
+        const int8_t *row = window;
+        {reduction.start}
+        for (int i = rows; i > 0; i--, row += row_step) {{
+            const int8_t *tap = row;
+            for (int j = columns; j > 0; j--, tap += step) {{
+                uint32_t word = load_4(tap);
+                {_lines([reduction.step], 16)}
+            }}
+        }}
+        {_lines([reduction.finish], 8)}
+    }}
     for (; channels > 0; channels--, window++, y++) {{
         {reduction.lone_start}
         for (int i = 0; i < rows; i++)
@@ -174,9 +159,9 @@ MAXIMUM = Reduction(
     comment="The largest value",
     parameters="",
     arguments="",
-    start="uint32_t best# = UINT32_C(0x80808080);",
-    step="best# = larger_4(best#, word);",
-    finish="store_4(y + 4 * #, best#);",
+    start="uint32_t best = UINT32_C(0x80808080);",
+    step="best = larger_4(best, word);",
+    finish="store_4(y, best);",
     lone_start="int best = -128;",
     lone_step="best = value > best ? value : best;",
     lone_finish="*y = (int8_t)best;",
@@ -232,17 +217,15 @@ def mean_of(shift: int, signed: bool) -> Reduction:
     """Means as `LinearRequant` gives them for sums of up to 256 bytes."""
     suffix = f"{'_signed' if signed else ''}_{shift}"
     given = "multiplier, offset" + (", sign, center" if signed else "")
-    names = [("even#", ""), ("odd#", ""), ("even#", "_upper"), ("odd#", "_upper")]
+    names = [("even", ""), ("odd", ""), ("even", "_upper"), ("odd", "_upper")]
     return Reduction(
         name=f"mean_s8{suffix}",
         comment="The mean, requantized,",
         parameters="".join(f", int32_t {name}" for name in given.split(", ")),
         arguments=f", {given}",
-        start="uint32_t even# = 0, odd# = 0;",
-        step="even# = add_bytes(even#, word);\nodd# = add_odd_bytes(odd#, word);",
-        finish="\n".join(
-            f"y[4 * # + {i}] = weigh{half}{suffix}({sums}, {given});" for i, (sums, half) in enumerate(names)
-        ),
+        start="uint32_t even = 0, odd = 0;",
+        step="even = add_bytes(even, word);\nodd = add_odd_bytes(odd, word);",
+        finish="\n".join(f"y[{i}] = weigh{half}{suffix}({sums}, {given});" for i, (sums, half) in enumerate(names)),
         lone_start="int sum = 0;",
         lone_step="sum += value;",
         lone_finish=f"*y = weigh{suffix}((uint32_t)sum, {given});",
