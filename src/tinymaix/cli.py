@@ -74,9 +74,12 @@ def parser() -> argparse.ArgumentParser:
         return command
 
     command = add(
-        "inspect", inspect, "show a model's layers, shapes, MACs, parameters and arena", "tinymaix inspect model.tflite"
-    )
+        "inspect", inspect, "show a model's layers, shapes, MACs, parameters and arena",
+        "tinymaix inspect model.tflite",
+        "tinymaix inspect model.keras --graph model.svg",
+    )  # fmt: skip
     _model(command)
+    command.add_argument("--graph", metavar="FILE", type=Path, help="draw the layers too, as .svg or .html")
 
     command = add(
         "convert", convert, "write a .tmdl for the TinyMaix runtime, and a C header beside it",
@@ -184,6 +187,10 @@ def inspect(options: argparse.Namespace) -> int:
 
     graph = api.read(options.model)
     placed = plan(graph)
+    if options.graph:
+        from tinymaix.drawing import write_drawing
+
+        write_drawing(graph, options.graph)
     if options.json:
         _print_json(report.inspect_dict(graph, placed))
     else:
