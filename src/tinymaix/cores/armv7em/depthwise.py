@@ -26,11 +26,19 @@ from tinymaix.ops.fixed_point import quantized_range
 
 MANY, FEW = 10, 2
 """Output rows of a block: only two numbers, since each needs a kernel of its own, and many where that saves much."""
+TOO_OFTEN = 1.5
+"""How often a row may be widened, on average."""
 LITTLE = 5000
 SHARE = 16
 """Bytes of widened rows that many rows may take, and the part of input and output that they may take."""
-MOST_CODE = 450
+MOST_CODE = 500
 """Instructions of a kernel beyond which the portable one serves."""
+MOST_TAPS = MOST_CODE // 2
+"""Each takes more than two instructions."""
+LITTLE_CODE = 200
+"""Instructions up to which a kernel is made for odd and even widths alike, so that layers share it."""
+LEAST_OUTPUTS = 4
+"""Of a channel. For fewer, the portable kernel costs less than widening."""
 
 
 @dataclass(frozen=True)
@@ -101,10 +109,11 @@ class Layer:
 
     @property
     def usual_rows(self) -> int:
-        """Rows of a block: many where they take little memory. With larger strides few rows are widened twice."""
+        """Rows of a block: many where they take little memory and save much."""
         activations = self.in_h * self.in_w * self.in_c + self.out_h * self.out_w * self.out_c
         room = max(LITTLE, activations // SHARE)
-        return MANY if self.stride[0] == 1 and self.plane(self.tile(MANY)) <= room else FEW
+        again = self.tile(FEW).in_rows / (FEW * self.stride[0])  # how often FEW would widen a row
+        return MANY if again >= TOO_OFTEN and self.plane(self.tile(MANY)) <= room else FEW
 
     def inside(self, tile: Tile) -> int:
         """Pixels of an input row that the windows touch."""
@@ -115,18 +124,21 @@ def choose_depthwise_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[
     """The kernels for a depthwise convolution, none where the portable one serves."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
+    layer = Layer.of(node, op)
     if node.output.dtype != np.int8 or optimize == "flash":
+        return ()
+    if layer.out_h * layer.out_w < LEAST_OUTPUTS or layer.kernel[0] * layer.kernel[1] > MOST_TAPS:
         return ()
     requant = prove_high_node(node, op.activation, 3, varied=True)
     if requant is None:
         return ()
-    layer = Layer.of(node, op)
     sizes = [layer.usual_rows, max(2, layer.out_h // 2 * 2), FEW]
     if optimize == "ram":
         sizes.reverse()
     tiles = dict.fromkeys(layer.tile(rows) for rows in sizes)
     distances = Distances(layer.out_c, layer.out_w * layer.out_c)
-    dots = [Dot(tile, requant, near) for tile in tiles for near in (None, distances)]
+    odd = layer.out_w % 2 == 1 or len(code(Dot(next(iter(tiles)), requant, None, True))) <= LITTLE_CODE
+    dots = [Dot(tile, requant, near, odd) for tile in tiles for near in (None, distances)]
     limits = quantized_range(op.activation, node.output)
     return [
         clamped(_implementation(node, layer, dot), node, requant.clamp, limits)

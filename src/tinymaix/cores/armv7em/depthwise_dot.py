@@ -48,6 +48,7 @@ class Dot:
     tile: Tile
     requant: HighRequant
     distances: Distances | None
+    odd: bool  # whether rows of an odd number of outputs occur, whose last column takes code of its own
 
     @property
     def resident(self) -> bool:
@@ -107,7 +108,8 @@ class Dot:
         parts = ["depthwise_dot", f"{tile.kernel[0]}x{tile.kernel[1]}", f"s{_pair(tile.stride)}"]
         parts += [f"d{_pair(tile.dilation)}"] * (tile.dilation != (1, 1)) + [f"r{tile.rows}"]
         parts += [f"c{tile.lanes}"] * (tile.lanes != 4) + ["single"] * (tile.turn == 1)
-        parts += ["signed"] * self.requant.signed + ["varied"] * self.requant.varied + [str(self.requant.shift)]
+        parts += ["even"] * (not self.odd) + ["signed"] * self.requant.signed + ["varied"] * self.requant.varied
+        parts += [str(self.requant.shift)]
         parts += [f"{self.distances.step}_{self.distances.down}"] if self.distances else []
         return "_".join(parts)
 
@@ -137,8 +139,10 @@ def code(dot: Dot) -> list[str]:
             f"cmp {a}, {d}",
             "bne.w 1b",
         ]
-    lines += ["5:", f"ldr {a}, [sp, #{LONE}]", f"cmp {a}, #0", "beq.w 4f"]
-    lines += _turn(dot, 1) if dot.flat else [".balign 4", "2:", *_turn(dot, 1), "bne.w 2b"]
+    lines += ["5:"]
+    if dot.odd:
+        lines += [f"ldr {a}, [sp, #{LONE}]", f"cmp {a}, #0", "beq.w 4f"]
+        lines += _turn(dot, 1) if dot.flat else [".balign 4", "2:", *_turn(dot, 1), "bne.w 2b"]
     lines += ["4:", f"ldr {a}, [sp, #{COUNT}]", f"subs {a}, {a}, #1", f"str {a}, [sp, #{COUNT}]", "bne.w 3b"]
     return [*lines, f"add sp, #{dot.frame}", "pop {r4-r11, pc}"]
 
