@@ -20,11 +20,13 @@ from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.fully_connected import FullyConnected
 from tinymaix.ops.move import Move
 from tinymaix.ops.pooling import Pool2D
+from tinymaix.ops.transpose_conv import TransposeConv
 from tinymaix.read.channels_first import Builder
 
 INT32 = np.iinfo(np.int32)
-WEIGHTED = (Conv2D, DepthwiseConv2D, FullyConnected)
-CLAMPS = ("RELU", "RELU6", "RELU_N1_TO_1")
+WEIGHTED = (Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv)
+CLAMPS = {"RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "relu_n1_to_1"}
+"""Operators that a layer before them can do itself, and what it calls them."""
 SHARED = ("MAXIMUM", "MINIMUM")  # compare raw values
 FIXED: dict[str, tuple[float, int]] = {
     "LOGISTIC": (1 / 256, -128), "SOFTMAX": (1 / 256, -128), "TANH": (1 / 128, 0), "LOG_SOFTMAX": (16 / 256, 127),
@@ -50,14 +52,19 @@ class _Integers:
     real: dict[int, Tensor] = field(default_factory=dict)  # tensor in floats, likewise
     nodes: list[Node] = field(default_factory=list)
     floats: list[str] = field(default_factory=list)  # operators that stay as they are
+    makers: dict[int, Node] = field(default_factory=dict)  # by id of the tensor
+    readers: dict[int, int] = field(default_factory=dict)  # by id of the tensor; the graph's outputs count
 
     def run(self) -> Graph:
         nodes = self._remarks()
+        for tensor in (*(t for node in nodes for t in node.present), *map(self._origin, self.graph.outputs)):
+            self.readers[id(tensor)] = self.readers.get(id(tensor), 0) + 1
+        self.makers = {id(t): node for node in nodes for t in node.outputs}
         for _ in range(2):  # a remark may go down through a move and up again through another
             self._hand_on(nodes)
         inputs = [self._given(t) for t in self.graph.inputs]
         for node in nodes:
-            if not self._integer(node):
+            if not self._fused(node) and not self._integer(node):
                 self._float(node)
         outputs = [self._output(t) for t in self.graph.outputs]
         notes = [*self.graph.notes, *self._notes(inputs)]
@@ -90,10 +97,6 @@ class _Integers:
 
     def _hand_on(self, nodes: list[Node]) -> None:
         """Give a scale to what is only moved or clamped between a tensor that has one and one that has none."""
-        readers: dict[int, int] = {}
-        for node in nodes:
-            for tensor in node.present:
-                readers[id(tensor)] = readers.get(id(tensor), 0) + 1
         for node in nodes:
             q = self.scales.get(id(node.present[0]))
             if q is not None and _moves(node):
@@ -103,7 +106,7 @@ class _Integers:
             q = self.scales.get(id(node.output))
             if q is not None and (_moves(node) or node.op.kind in CLAMPS):
                 for tensor in node.activations:
-                    if readers[id(tensor)] == 1:
+                    if self.readers[id(tensor)] == 1:
                         self.scales.setdefault(id(tensor), q)
 
     def _given(self, tensor: Tensor) -> Tensor:
@@ -114,6 +117,28 @@ class _Integers:
             return tensor
         made = self.whole[id(tensor)] = Tensor(tensor.name, tensor.shape, _integer_type(tensor), q)
         return made
+
+    def _fused(self, node: Node) -> bool:
+        """Let the layer before a clamp do it, where both have one scale: between them there may be moves."""
+        x, target = node.present[0], self.scales.get(id(node.output))
+        if node.op.kind not in CLAMPS or target is None:
+            return False
+        layer = x
+        while True:
+            maker = self.makers.get(id(layer))
+            q = self.scales.get(id(layer))
+            if maker is None or q is None or not _equal(q, target) or self.readers[id(layer)] > 1:
+                return False
+            if maker.op.kind not in ("TRANSPOSE", "RESHAPE"):
+                break
+            layer = maker.input(0)
+        at = next((i for i, made in enumerate(self.nodes) if made.output is self.whole.get(id(layer))), None)
+        if at is None or getattr(self.nodes[at].op, "activation", None) != "none":
+            return False
+        op: Any = self.nodes[at].op
+        self.nodes[at] = replace(self.nodes[at], op=replace(op, activation=CLAMPS[node.op.kind]))
+        self.whole[id(node.output)] = self.whole[id(x)]
+        return True
 
     def _integer(self, node: Node) -> bool:
         """Add the node in integers, with a QUANTIZE where its rules ask for other scales; False where it cannot be."""
