@@ -35,12 +35,15 @@ def main() -> None:
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--chip", default="cortex-m4", help="default: cortex-m4")
     parser.add_argument("--optimize", default="speed", help="default: speed")
+    parser.add_argument("--tune", default="off", help="default: off")
     parser.add_argument("--toolchain", default="auto", help="default: auto")
     parser.add_argument("--each", action="store_true", help="show every layer, too")
     options = parser.parse_args()
     everything: list[LayerCost] = []
     for path in options.models:
-        bench = api.bench(path, options.chip, optimize=options.optimize, toolchain=options.toolchain, layers=True)
+        bench = api.bench(
+            path, options.chip, optimize=options.optimize, toolchain=options.toolchain, tune=options.tune, layers=True
+        )
         if bench.layers is None:
             raise SystemExit(f"{options.chip}: its emulator does not count, so layers have no figures")
         if options.each:

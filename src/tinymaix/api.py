@@ -90,7 +90,7 @@ def bench(
     Raises: as `run`.
     """
     from tinymaix.chips import find_chip
-    from tinymaix.compile.tune import Budget
+    from tinymaix.compile.tune_trial import Budget
     from tinymaix.deploy import Deployment
     from tinymaix.trials import tuned_project
 
@@ -131,7 +131,7 @@ def compile(
         OSError: the folder cannot be written.
     """
     from tinymaix.chips import find_chip
-    from tinymaix.compile.tune import Budget
+    from tinymaix.compile.tune_trial import Budget
     from tinymaix.trials import tuned_project
 
     project = tuned_project(

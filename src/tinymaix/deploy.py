@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from tinymaix.chips import Chip
 from tinymaix.chips.build import Firmware, build
 from tinymaix.chips.cycles import estimate
 from tinymaix.chips.emulate import open_machine
-from tinymaix.chips.emulate.machine import Emulation, Machine
+from tinymaix.chips.emulate.machine import Emulation, Machine, Parts
 from tinymaix.compile.project import Project, compile_graph, golden_inputs
-from tinymaix.compile.tune import LayerTuning
+from tinymaix.compile.tune_trial import LayerTuning
 from tinymaix.graph import Array, Graph, Tensor
 from tinymaix.profile import LayerCost, layer_costs, parts_of
 
@@ -126,11 +127,15 @@ class Deployment:
                 assert state.initial is not None
                 writes[f"{self.project.name}_state+{plan.states[id(state)]}"] = state.initial.tobytes()
         reads = {self._place(t): t.nbytes for t in self.graph.outputs}
-        parts = parts_of(self.project, self.firmware) if layers else None
-        emulation = self.machine.run(writes, reads, count=count, parts=parts)
+        emulation = self.machine.run(writes, reads, count=count, parts=self.parts if layers else None)
         return [
             np.frombuffer(emulation.memory[self._place(t)], t.dtype).reshape(t.shape).copy() for t in self.graph.outputs
         ], emulation
+
+    @cached_property
+    def parts(self) -> Parts:
+        """Which layer each instruction of the run function is for."""
+        return parts_of(self.project, self.firmware)
 
     def _place(self, tensor: Tensor) -> str:
         return f"{self.project.name}_arena+{self.project.plan.offsets[id(tensor)]}"

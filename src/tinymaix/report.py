@@ -16,7 +16,7 @@ from tinymaix.plan import Plan
 
 if TYPE_CHECKING:
     from tinymaix.chips import Chip
-    from tinymaix.compile.tune import LayerTuning
+    from tinymaix.compile.tune_trial import LayerTuning
     from tinymaix.deploy import Bench
 
 SHADES = "0123456789ABCDEF"

@@ -27,10 +27,11 @@ from tinymaix.chips.tools import cache_dir
 from tinymaix.compile.layers import kernels_in_order
 from tinymaix.compile.project import Draft, Project, compile_graph, golden_inputs
 from tinymaix.compile.selftest import FLOAT_TOLERANCE
-from tinymaix.compile.tune import EFFORTS, Budget, Trial, tune
+from tinymaix.compile.tune import tune
+from tinymaix.compile.tune_trial import EFFORTS, Budget, Trial
 from tinymaix.deploy import Deployment, difference
 from tinymaix.graph import Array, Graph, ModelError
-from tinymaix.profile import layer_costs, parts_of
+from tinymaix.profile import layer_costs
 from tinymaix.version import VERSION
 from tinymaix.write.atomic import write_atomic
 
@@ -86,7 +87,7 @@ def _least(*limits: int | None) -> int | None:
 
 
 class Trials:
-    """Measures projects of one graph; see `tinymaix.compile.tune.Measure`."""
+    """Measures projects of one graph; see `tinymaix.compile.tune_trial.Measure`."""
 
     def __init__(
         self, graph: Graph, chip: Chip, optimize: str, toolchain: str, progress: Callable[[str], None]
@@ -139,7 +140,7 @@ class Trials:
             figures = machine.figures(counted)
             layers = layer_costs(project, machine.firmware, counted, figures.cycles)[:-1]
         unit = "instructions" if figures.cycles is None else "cycles" if figures.cycles_exact else "modelled cycles"
-        inlined = Counter(parts_of(project, machine.firmware).of)
+        inlined = Counter(machine.parts.of)
         calls = [call for layer in project.layers for call in layer.calls]
         kernels = {kernel.name for kernel in kernels_in_order(calls, project.layers[0].replace)}
         sizes: Counter[str] = Counter()

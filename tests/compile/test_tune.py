@@ -18,8 +18,10 @@ from tinymaix.chips import find_chip
 from tinymaix.chips.emulate import EmulationError
 from tinymaix.cli import main
 from tinymaix.compile.project import Draft, Project
-from tinymaix.compile.tune import GROWTH, Budget, Trial, tune
+from tinymaix.compile.tune import tune
+from tinymaix.compile.tune_search import GROWTH
 from tinymaix.compile.tune_solve import Code, descend, fastest
+from tinymaix.compile.tune_trial import Budget, Trial
 from tinymaix.demo import DATA
 from tinymaix.deploy import Bench, Deployment
 from tinymaix.graph import ModelError
@@ -142,6 +144,11 @@ def test_budgets_are_kept_or_refused() -> None:
     smaller, small = tuned("cortex-m4", "speed", "quick", Budget(flash=bench.flash.total - 200))
     assert small.flash.total <= bench.flash.total - 200
     assert smaller.files != project.files
+    assert small.bit_exact
+    roomy = bench.ram.total - bench.ram.arena + project.plan.arena - 20
+    lean, less = tuned("cortex-m4", "speed", "quick", Budget(ram=roomy))
+    assert less.ram.total <= roomy
+    assert any(layer.winner.kernel != "conv_2d_s8" for layer in lean.tuning if layer.operator == "CONV_2D")
     with pytest.raises(ModelError, match="keeps to 1,000 bytes of flash"):
         tuned("cortex-m4", "speed", "quick", Budget(flash=1000))
     with pytest.raises(ModelError, match="keeps to 100 bytes of RAM"):

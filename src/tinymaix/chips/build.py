@@ -65,16 +65,15 @@ def build(
     core = chip.core
     toolchain = _choose(core, toolchain)
     package("elftools")
-    compiler = _compiler(core, toolchain)
     macros = [f"-D{name}={value}" if value else f"-D{name}" for name, value in (defines or {}).items()]
     folders = [f"-I{folder}" for folder in include]
-    flags = [*COMMON, *_optimize(core, toolchain, optimize), *macros, *folders]
+    command = [*_command(core, toolchain, optimize), *macros, *folders]
     inputs = [*sources, *(STARTUP / name for name in core.startup)]
     out_dir.mkdir(parents=True, exist_ok=True)
     target = out_dir / ("firmware.so" if core.emulator == "host" else "firmware.elf")
     with tempfile.TemporaryDirectory(dir=out_dir) as scratch:
         fresh = Path(scratch) / target.name
-        compile_c([*compiler, *flags, *inputs, *_link(core, toolchain), "-o", fresh], f"for {chip.title}")
+        compile_c([*command, *inputs, *_link(core, toolchain), "-o", fresh], f"for {chip.title}")
         os.replace(fresh, target)
     return read_firmware(target, chip)
 
@@ -89,7 +88,7 @@ def fingerprint(chip: Chip, optimize: str, toolchain: str) -> str:
     compiler = _compiler(core, toolchain)
     version = importlib.metadata.version("ziglang") if "ziglang" in compiler else compiler_version(compiler[0])
     startup = [(STARTUP / name).read_text() for name in core.startup]
-    return "\n".join([*compiler, version, *COMMON, *_optimize(toolchain, optimize), *_link(core, toolchain), *startup])
+    return "\n".join([*_command(core, toolchain, optimize), version, *_link(core, toolchain), *startup])
 
 
 def _choose(core: Core, toolchain: str) -> str:
@@ -106,6 +105,11 @@ def _choose(core: Core, toolchain: str) -> str:
     if toolchain == "auto":
         return "host" if core.emulator == "host" else "clang" if core.clang is not None else "gcc"
     return toolchain
+
+
+def _command(core: Core, toolchain: str, optimize: str) -> list[str]:
+    """The compiler with all flags but those of one program."""
+    return [*_compiler(core, toolchain), *COMMON, *_optimize(core, toolchain, optimize)]
 
 
 def _compiler(core: Core, toolchain: str) -> list[str]:

@@ -27,14 +27,23 @@ def lines_of(firmware: Firmware, function: str) -> list[int]:
             return lines
         dwarf = image.get_dwarf_info()
         for unit in dwarf.iter_CUs():
-            top = unit.get_top_DIE()
-            for entry in top.iter_children():
-                if entry.tag != "DW_TAG_subprogram" or not any(low == begin for low, _ in _ranges(entry, dwarf)):
-                    continue
-                for low, high, line in (*_rows(dwarf, unit), *_inlined(entry, dwarf)):
-                    first, last = max(low - begin, 0) // 2, min(high - begin, size) // 2
-                    lines[first:last] = [line] * (last - first)
+            entry = _function(unit, dwarf, begin)
+            if entry is None:
+                continue
+            for low, high, line in (*_rows(dwarf, unit), *_inlined(entry, dwarf)):
+                first, last = max(low - begin, 0) // 2, min(high - begin, size) // 2
+                lines[first:last] = [line] * (last - first)
+            break
     return lines
+
+
+def _function(unit: Any, dwarf: Any, begin: int) -> Any:
+    """The entry of the function at an address, None where the unit has none there."""
+    top = unit.get_top_DIE()
+    if not any(low <= begin < high for low, high in _ranges(top, dwarf)):
+        return None
+    functions = (entry for entry in top.iter_children() if entry.tag == "DW_TAG_subprogram")
+    return next((entry for entry in functions if any(low == begin for low, _ in _ranges(entry, dwarf))), None)
 
 
 def _rows(dwarf: Any, unit: Any) -> Iterator[tuple[int, int, int]]:

@@ -26,7 +26,7 @@ from tinymaix.rewrite.channels import drop_constant_channels
 from tinymaix.version import VERSION
 
 if TYPE_CHECKING:
-    from tinymaix.compile.tune import LayerTuning
+    from tinymaix.compile.tune_trial import LayerTuning
 
 AVR_NEAR_FLASH = 60_000
 AVR_LARGEST_ARRAY = 32_767
