@@ -34,8 +34,6 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
     assert isinstance(op, Conv2D)
     if node.output.dtype != np.int8 or optimize == "flash" or node.input(0).shape[3] != node.input(1).shape[3]:
         return ()
-    if op.dilation[1] != 1:
-        return ()
     requant = prove_high_node(node, op.activation, 0, varied=True)
     if requant is None:
         return ()
@@ -103,6 +101,7 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerC
         stride_h=op.stride[0],
         stride_w=op.stride[1],
         dilation_h=op.dilation[0],
+        dilation_w=op.dilation[1],
         pad_top=op.padding[0],
         pad_left=op.padding[2],
         row_taps=row_taps,
@@ -131,7 +130,8 @@ CONV_2D_S8 = """\
 static SMALL void conv_2d_s8(
     const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, dot_columns *fours, dot_columns *twos,
     int zero_x, int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
-    int stride_h, int stride_w, int dilation_h, int pad_top, int pad_left, int row_taps, int32_t center, int is_signed)
+    int stride_h, int stride_w, int dilation_h, int dilation_w, int pad_top, int pad_left, int row_taps, int32_t center,
+    int is_signed)
 {
     int row = kernel_w * in_c, behind = row % 4 ? 2 / (in_w * in_c) + 1 : 0; /* image rows with bytes behind the last */
     int rows = row_taps ? kernel_h : 1, length = row_taps ? row_taps / 4 : (kernel_h * row + 3) / 4;
@@ -145,9 +145,11 @@ static SMALL void conv_2d_s8(
                 int second = ox + 1 < out_w, left = ox * stride_w - pad_left, right = second ? left + stride_w : left;
                 int step = dilation_h * in_w * in_c;
                 const int8_t *at0 = x + (top * in_w + left) * in_c, *at1 = x + (top * in_w + right) * in_c;
-                if (!inside || left < 0 || right + kernel_w > in_w) {
-                    gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, left);
-                    gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h, top, right);
+                if (!inside || dilation_w != 1 || left < 0 || right + kernel_w > in_w) {
+                    gather_window(bytes0, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h,
+                                  dilation_w, top, left);
+                    gather_window(bytes1, x, zero_x, in_h, in_w, in_c, kernel_h, kernel_w, dilation_h,
+                                  dilation_w, top, right);
                     at0 = bytes0;
                     at1 = bytes1;
                     step = row;

@@ -342,7 +342,7 @@ static SMALL void {name}(
                     int left = ox + i * second - pad_left, step = in_w * in_c;
                     const int8_t *at = x + (top * in_w + left) * in_c;
                     if (top < 0 || left < 0 || top + 4 > in_h || left + 4 > in_w) {{
-                        gather_window(bytes, x, zero_x, in_h, in_w, in_c, 4, 4, 1, top, left);
+                        gather_window(bytes, x, zero_x, in_h, in_w, in_c, 4, 4, 1, 1, top, left);
                         at = bytes;
                         step = 4 * in_c;
                     }}
