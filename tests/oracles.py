@@ -207,7 +207,7 @@ def _build(projects: Sequence[Project], folder: Path) -> str:
 
 
 def _run_compiled(library: ctypes.CDLL, project: Project, inputs: Sequence[Array]) -> list[Array]:
-    given = [np.ascontiguousarray(array).copy() for array in inputs]
+    given = [np.array(array, order="C") for array in inputs]
     outputs = [np.full(t.nbytes, 0x55, np.uint8).view(t.dtype).reshape(t.shape) for t in project.plan.graph.outputs]
     arena = (ctypes.c_uint8 * project.plan.arena).in_dll(library, f"{project.name}_arena")
     ctypes.memset(arena, 0xA5, project.plan.arena)

@@ -1,4 +1,4 @@
-"""ARG_MAX: where along an axis the largest value stands; the first of equal ones."""
+"""ARG_MAX and ARG_MIN: where along an axis the largest or smallest value stands; the first of equal ones."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class ArgMax(Operator):
 
     kind: ClassVar[str] = "ARG_MAX"
     tflite: ClassVar[tuple[int, int]] = (56, 40)
+    sign: ClassVar[str] = ">"
+    """How the value that is looked for compares to the others."""
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> ArgMax:
@@ -42,7 +44,7 @@ class ArgMax(Operator):
         shape = input_shape(inputs)
         axis = positive_axis(self.axis, len(shape))
         if not shape[axis]:
-            raise ModelError(f"ARG_MAX over axis {axis} of {list(shape)}, which is empty")
+            raise ModelError(f"{self.kind} over axis {axis} of {list(shape)}, which is empty")
         return [shape[:axis] + shape[axis + 1 :]]
 
     def problems(self, node: Node) -> list[str]:
@@ -54,13 +56,14 @@ class ArgMax(Operator):
         return []
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
-        return [np.asarray(np.argmax(array(inputs[0]), self.axis)).astype(node.output.dtype)]
+        find = np.argmax if self.sign == ">" else np.argmin
+        return [np.asarray(find(array(inputs[0]), self.axis)).astype(node.output.dtype)]
 
     def emit(self, node: Node, code: LayerCode) -> None:
         x = node.input(0)
         axis = positive_axis(self.axis, len(x.shape))
         code.call(
-            arg_max_kernel(x.dtype.name, node.output.dtype.name),
+            arg_max_kernel(x.dtype.name, node.output.dtype.name, self.sign),
             x=code.input(0),
             y=code.output(),
             outer=elements(x.shape[:axis]),
@@ -69,20 +72,27 @@ class ArgMax(Operator):
         )
 
 
-def arg_max_kernel(x: str, y: str) -> Kernel:
-    """The kernel for a type of values and a type of indices."""
-    name = f"arg_max_{x}_{y}"
+@dataclass(frozen=True)
+class ArgMin(ArgMax):
+    kind: ClassVar[str] = "ARG_MIN"
+    tflite: ClassVar[tuple[int, int]] = (79, 57)
+    sign: ClassVar[str] = "<"
+
+
+def arg_max_kernel(x: str, y: str, sign: str) -> Kernel:
+    """The kernel for a type of values, a type of indices, and how the value that is looked for compares."""
+    name = f"arg_{'max' if sign == '>' else 'min'}_{x}_{y}"
     return Kernel(
         name,
         f"""\
-/* Index of the first largest value along the middle axis of x[outer][size][inner] */
+/* Index of the first value that is {sign} all others along the middle axis of x[outer][size][inner] */
 static void {name}(const {C_TYPES[x]} *x, {C_TYPES[y]} *y, int outer, int size, int inner)
 {{
     for (int o = 0; o < outer; o++, x += size * inner)
         for (int i = 0; i < inner; i++) {{
             int best = 0;
             for (int k = 1; k < size; k++)
-                if (x[k * inner + i] > x[best * inner + i])
+                if (x[k * inner + i] {sign} x[best * inner + i])
                     best = k;
             *y++ = best;
         }}
