@@ -52,6 +52,7 @@ class Mdl(ctypes.Structure):
         ("main_alloc", c_uint16),
         ("layer_i", c_uint16),
         ("layer_body", c_void_p),
+        ("single", ctypes.c_uint8 * 64),  # of single-layer mode
     ]
 
 
@@ -82,6 +83,12 @@ TYPES = {
     "fp8_152": np.dtype("uint8"),
 }
 """Model types in the order of their numbers, and an activation as it is stored."""
+
+
+def run_program(path: Path) -> None:
+    """Run it; anything but success is the failure."""
+    done = subprocess.run([path], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.returncode} {done.stderr}"
 
 
 class Library:

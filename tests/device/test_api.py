@@ -60,7 +60,6 @@ DAMAGE: list[tuple[str, bytes, int]] = [
     ("byte_order", poked(6, "H", 0x100), r.ERR_ENDIAN),
     ("no_layers", poked(10, "H", 0), r.ERR_SIZE),
     ("layers", poked(10, "H", 2), r.ERR_SIZE),
-    ("sub_size", poked(16, "I", 8), r.ERR_UNSUPPORT),
     ("version", poked(36, "B", 1), r.ERR_VERSION),
     ("input_dims", poked(22, "H", 5), r.ERR_DIMS),
     ("buf_size", poked(12, "I", 79), r.ERR_OFFSET),

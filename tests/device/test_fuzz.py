@@ -25,7 +25,7 @@ from tests.device.runtime import (
 )
 
 
-@pytest.fixture(scope="module", params=["TM_OPT0", "TM_OPT1"])
+@pytest.fixture(scope="module", params=["-DTM_OPT_LEVEL=TM_OPT0", "-DTM_OPT_LEVEL=TM_OPT1", "-DTM_SINGLE_LAYER=1"])
 def fuzzer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("fuzz") / "fuzz"
     sanitize = [
@@ -33,7 +33,7 @@ def fuzzer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         "-fno-sanitize-recover=all",
         "-O1",
         "-g",
-        f"-DTM_OPT_LEVEL={request.param}",
+        request.param,
     ]
     sources = [Path(__file__).with_name("fuzz.c"), DEVICE / "tm_model.c", DEVICE / "tm_layers.c"]
     compile_c(["-std=c99", *sanitize, *STRICT, "-I", DEVICE, *sources, "-o", path])

@@ -1,5 +1,5 @@
-"""Every model type, all of them in one program: int16 bit for bit as TFLM, floats as the numpy reference with the outputs of
-each layer rounded as they are stored."""
+"""Every model type, all of them in one program: int16 bit for bit as TFLM, floats as the numpy reference with the
+outputs of each layer rounded as they are stored."""
 
 from __future__ import annotations
 

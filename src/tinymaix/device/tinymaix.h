@@ -117,7 +117,8 @@ typedef enum {
     TML_RESHAPE = 4,
     TML_DWCONV2D = 5,
     TML_ADD = 6,
-    TML_MAXCNT
+    TML_MAXCNT,
+    TML_MORE = 16 /* from here on: not in TinyMaix, see tm_more.c */
 } tm_layer_type_t;
 
 typedef enum { TM_PAD_VALID = 0, TM_PAD_SAME = 1 } tm_pad_type_t;
@@ -215,10 +216,15 @@ typedef struct tm_mdl_s {
     tm_mdlbin_t *b;
     tm_cb_t cb;
     uint8_t *buf;        /* main buffer */
-    uint8_t *subbuf;     /* single-layer mode: not used yet */
+    uint8_t *subbuf;     /* TM_SINGLE_LAYER: the file's header and the layer that runs */
     uint16_t main_alloc; /* main buffer comes from tm_malloc */
     uint16_t layer_i;    /* layer that runs */
-    uint8_t *layer_body;
+    uint8_t *layer_body; /* it, in the file */
+#if TM_SINGLE_LAYER
+    uint8_t *file;
+    tml_head_t before; /* of the layer before it */
+    uint8_t swapped;   /* the file has the other byte order */
+#endif
 } tm_mdl_t;
 
 #define TML_GET_INPUT(mdl, lh) ((mtype_t *)((mdl)->buf + (lh)->in_oft))
@@ -236,7 +242,8 @@ typedef struct tm_mdl_s {
 extern "C" {
 #endif
 
-/* buf: main buffer of buf_size bytes (MDL_BUF_LEN), or NULL: tm_malloc. cb, in: may be NULL.
+/* buf: main buffer of buf_size bytes (MDL_BUF_LEN; with TM_SINGLE_LAYER LBUF_LEN more), or NULL: tm_malloc. cb, in: may be
+ * NULL.
  * in: receives the input's dimensions and its place in the main buffer.
  * tm_load has to believe the sizes that the file states; give tm_load_n the real ones where the file is not yours. */
 tm_err_t tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len, tm_cb_t cb,

@@ -1,6 +1,16 @@
 /* tm_model.c: load (and check) a model, prepare its input, run it. */
 #include "tinymaix.h"
 
+#if TM_SINGLE_LAYER /* layers are copied from the file, which lies elsewhere */
+#define first_body(mdl) ((mdl)->file + sizeof(*(mdl)->b))
+static const tml_head_t *fetch(tm_mdl_t *mdl), *first_layer(tm_mdl_t *mdl), *keep_head(tm_mdl_t *mdl, const tml_head_t *h);
+#else /* or read in place */
+#define first_body(mdl) ((uint8_t *)((mdl)->b + 1))
+#define first_layer(mdl) ((const tml_head_t *)((mdl)->b + 1))
+#define fetch(mdl) ((const tml_head_t *)(mdl)->layer_body)
+#define keep_head(mdl, h) (h)
+#endif
+
 /* Nearest integer, halves away from zero; beyond +-2^22, where every integer type saturates, +-2^22. Adds not 0.5, but the
  * float below it, which would else itself become 1. */
 int32_t TM_WEAK TM_SMALL tm_round(float x) {
@@ -82,18 +92,45 @@ static TM_SMALL uint32_t floats_oft(const tml_head_t *h) {
     return (h->out_oft + tm_count(h->out_dims) * (uint32_t)sizeof(mtype_t) + 3) & ~(uint32_t)3;
 }
 
-static TM_SMALL tm_err_t check_file(const tm_mdlbin_t *b, uint32_t len) {
-    const tml_head_t *h = (const tml_head_t *)(b + 1);
-    unsigned i;
-    if (len < sizeof(*b)) return TM_ERR_SIZE;
+static TM_ONCE tm_err_t check_head(const tm_mdlbin_t *b) {
     if (memcmp(b, "MAIX", 4) != 0) return TM_ERR_MAGIC;
     if (b->input_cnt == 0x0100) return TM_ERR_ENDIAN;
     if (b->mdl_type != TM_MDL_TYPE) return TM_ERR_MDLTYPE;
-    if (b->input_cnt != 1 || b->output_cnt != 1 || b->sub_size) return TM_ERR_UNSUPPORT;
-    if (*(const tm_u32_t *)b->reserve) return TM_ERR_VERSION;
+    if (b->input_cnt != 1 || b->output_cnt != 1) return TM_ERR_UNSUPPORT;
+    return *(const tm_u32_t *)b->reserve ? TM_ERR_VERSION : TM_OK;
+}
+
+/* h: the last layer; others may be marked as output too, old converters did it. */
+static TM_ONCE tm_err_t check_output(const tm_mdlbin_t *b, const tml_head_t *h) {
+    if (b->out_deq && TM_MDL_TYPE != TM_MDL_FP32 && !fits(floats_oft(h), tm_count(h->out_dims), 4, b->buf_size))
+        return TM_ERR_OFFSET;
+    return h->is_out ? TM_OK : TM_ERR_UNSUPPORT;
+}
+
+static TM_ONCE void give_input(tm_mdl_t *mdl, tm_mat_t *in) {
+    if (in == NULL) return;
+    memcpy((void *)in, mdl->b->in_dims, sizeof(mdl->b->in_dims));
+    in->data = TML_GET_INPUT(mdl, first_layer(mdl));
+}
+
+void TM_WEAK TM_SMALL tm_unload(tm_mdl_t *mdl) {
+    if (mdl->main_alloc)
+        tm_free(mdl->buf);
+    mdl->main_alloc = 0;
+}
+
+#if TM_SINGLE_LAYER
+#include "tm_single.h"
+#else
+static TM_SMALL tm_err_t check_file(const tm_mdlbin_t *b, uint32_t len) {
+    const tml_head_t *h = (const tml_head_t *)(b + 1);
+    unsigned i;
+    tm_err_t err;
+    if (len < sizeof(*b)) return TM_ERR_SIZE;
+    err = check_head(b);
+    if (err != TM_OK) return err;
     len -= sizeof(*b);
     for (i = b->layer_cnt;; h = (const tml_head_t *)((const uint8_t *)h + h->size)) {
-        tm_err_t err;
         if (i == 0 || len < sizeof(*h)) return TM_ERR_SIZE;
         err = check_layer(h, len, b->buf_size);
         if (err != TM_OK) return err;
@@ -101,9 +138,8 @@ static TM_SMALL tm_err_t check_file(const tm_mdlbin_t *b, uint32_t len) {
         if (--i == 0)
             break;
     }
-    if (memcmp(b->in_dims, ((const tml_head_t *)(b + 1))->in_dims, 8) != 0) return TM_ERR_DIMS;
-    if (b->out_deq && TM_MDL_TYPE != TM_MDL_FP32 && !fits(floats_oft(h), tm_count(h->out_dims), 4, b->buf_size)) return TM_ERR_OFFSET;
-    return h->is_out ? TM_OK : TM_ERR_UNSUPPORT; /* others may be marked too: old converters did it */
+    if (memcmp(b->in_dims, ((const tml_head_t *)(b + 1))->in_dims, sizeof(b->in_dims)) != 0) return TM_ERR_DIMS;
+    return check_output(b, h);
 }
 
 tm_err_t TM_WEAK TM_SMALL tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len,
@@ -116,18 +152,10 @@ tm_err_t TM_WEAK TM_SMALL tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t 
     mdl->main_alloc = buf == NULL;
     mdl->buf = buf == NULL ? (uint8_t *)tm_malloc(b->buf_size) : buf_len < b->buf_size ? NULL : buf;
     if (mdl->buf == NULL) return TM_ERR_OOM;
-    if (in != NULL) {
-        memcpy((void *)in, b->in_dims, sizeof(b->in_dims));
-        in->data = TML_GET_INPUT(mdl, (const tml_head_t *)(b + 1));
-    }
+    give_input(mdl, in);
     return TM_OK;
 }
-
-void TM_WEAK TM_SMALL tm_unload(tm_mdl_t *mdl) {
-    if (mdl->main_alloc)
-        tm_free(mdl->buf);
-    mdl->main_alloc = 0;
-}
+#endif
 
 /* The number of input values, or 0 if in has another. */
 static TM_SMALL uint32_t inputs(const tm_mdl_t *mdl, const tm_mat_t *in) {
@@ -136,7 +164,7 @@ static TM_SMALL uint32_t inputs(const tm_mdl_t *mdl, const tm_mat_t *in) {
 }
 
 tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_mat_t *out) {
-    const tml_head_t *h = (const tml_head_t *)(mdl->b + 1);
+    const tml_head_t *h = first_layer(mdl);
     const uint8_t *u8 = (const uint8_t *)in->data;
     uint32_t i, n = inputs(mdl, in);
     if (n == 0) return TM_ERR_DIMS;
@@ -160,19 +188,20 @@ tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t
 }
 
 tm_err_t TM_WEAK TM_SMALL tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out) {
-    const tml_head_t *h = (const tml_head_t *)(mdl->b + 1), *prev = h;
+    const tml_head_t *h = first_layer(mdl), *prev;
     uint32_t i, n = inputs(mdl, in);
     mtype_t *data = TML_GET_INPUT(mdl, h);
     if (n == 0) return TM_ERR_DIMS;
     if (in->data != data)
         memmove(data, in->data, n * sizeof(mtype_t));
-    mdl->layer_body = (uint8_t *)(mdl->b + 1);
-    for (mdl->layer_i = 0; mdl->layer_i < mdl->b->layer_cnt; mdl->layer_i++, prev = h, mdl->layer_body += h->size) {
+    mdl->layer_body = first_body(mdl);
+    for (mdl->layer_i = 0; mdl->layer_i < mdl->b->layer_cnt; mdl->layer_i++, mdl->layer_body += h->size) {
         tm_err_t err = TM_OK;
-        h = (const tml_head_t *)mdl->layer_body;
+        prev = keep_head(mdl, h);
+        h = fetch(mdl);
         tml_run(h, prev, mdl->buf);
         if (mdl->cb)
-            err = mdl->cb(mdl, (tml_head_t *)mdl->layer_body);
+            err = mdl->cb(mdl, (tml_head_t *)(uintptr_t)h);
         if (err != TM_OK) return err;
     }
     memcpy((void *)out, h->out_dims, sizeof(h->out_dims));

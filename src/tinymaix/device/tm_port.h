@@ -67,6 +67,14 @@
 #ifndef TM_MORE_LAYERS
 #define TM_MORE_LAYERS 0
 #endif
+/* 1: one layer of the file at a time is copied to RAM, behind the main buffer, by TM_READ, which may be your flash's driver
+ * (memcpy_P on AVR): it then needs LBUF_LEN bytes more. Files of the other byte order run too. */
+#ifndef TM_SINGLE_LAYER
+#define TM_SINGLE_LAYER 0
+#endif
+#ifndef TM_READ
+#define TM_READ(dst, src, n) memcpy(dst, src, n)
+#endif
 /* 1: tm_stat and tm_strerror in tm_stat.c, which need printf and string constants. */
 #ifndef TM_ENABLE_STAT
 #define TM_ENABLE_STAT 0
