@@ -15,7 +15,7 @@ from tests.oracles import check_compiled, check_exact, expect_same, litert, one_
 from tinymaix.graph import Array, Graph, ModelError, Shape, Tensor
 from tinymaix.ops.arg_max import ArgMin
 from tinymaix.ops.base import Operator
-from tinymaix.ops.batch_matmul import BatchMatmul
+from tinymaix.ops.batch_matmul import BatchMatMul
 from tinymaix.ops.cast import TYPES, Cast
 from tinymaix.ops.cumsum import AddN, Cumsum
 from tinymaix.ops.fill import Fill, ZerosLike
@@ -78,7 +78,7 @@ MATRICES: list[tuple[Shape, Shape, bool, bool]] = [
 
 
 def matmul(a: Shape, b: Shape, adjoint_a: bool, adjoint_b: bool, dtype: str) -> Graph:
-    graph = graph_of(BatchMatmul(adjoint_a, adjoint_b), [tensor("a", a, dtype), tensor("b", b, dtype)], dtype)
+    graph = graph_of(BatchMatMul(adjoint_a, adjoint_b), [tensor("a", a, dtype), tensor("b", b, dtype)], dtype)
     if dtype == "int8":
         graph.outputs[0] = graph.nodes[0].outputs[0] = int8("y", graph.outputs[0].shape, 0.9, -5)
     return graph
@@ -189,7 +189,7 @@ def test_indices_at_run_time_stay_inside() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ModelError, match="cannot be multiplied"):
-        BatchMatmul().infer([float32("a", (2, 3)), float32("b", (4, 2))])
+    with pytest.raises(ModelError, match="do not multiply"):
+        BatchMatMul().infer([float32("a", (2, 3)), float32("b", (4, 2))])
     with pytest.raises(ModelError, match="not one for each"):
         ReverseSequence(1, 0).infer([float32("x", (2, 3)), Tensor("n", (3,), np.dtype(np.int32))])

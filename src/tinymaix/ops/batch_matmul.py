@@ -20,7 +20,7 @@ DEEPEST = 1 << 15
 
 
 @dataclass(frozen=True)
-class BatchMatmul(Operator):
+class BatchMatMul(Operator):
     """a (..., m, k) times b (..., k, n), whose axes before these broadcast.
 
     ``adjoint_a`` and ``adjoint_b``: the last two axes stand swapped.
@@ -33,7 +33,7 @@ class BatchMatmul(Operator):
     tflite: ClassVar[tuple[int, int]] = (126, 101)
 
     @classmethod
-    def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> BatchMatmul:
+    def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> BatchMatMul:
         return cls(options.flag(0), options.flag(1))
 
     def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
@@ -42,15 +42,14 @@ class BatchMatmul(Operator):
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         a, b = input_shape(inputs), input_shape(inputs, 1)
         if min(len(a), len(b)) < 2:
-            raise ModelError(f"{list(a)} and {list(b)} are not matrices")
-        (m, k), (k_b, n) = self._matrix(a, self.adjoint_a), self._matrix(b, self.adjoint_b)
+            raise ModelError(f"matrices must have two axes or more, not {list(a)} and {list(b)}")
+        (m, k), (rows, n) = self._matrix(a, self.adjoint_a), self._matrix(b, self.adjoint_b)
+        if k != rows:
+            raise ModelError(f"{list(a)} and {list(b)} do not multiply: {k} columns meet {rows} rows")
         try:
-            batches = np.broadcast_shapes(a[:-2], b[:-2])
+            return [(*np.broadcast_shapes(a[:-2], b[:-2]), m, n)]
         except ValueError:
-            batches = None
-        if batches is None or k != k_b:
-            raise ModelError(f"matrices of {list(a)} and {list(b)} cannot be multiplied")
-        return [(*batches, m, n)]
+            raise ModelError(f"the leading axes of {list(a)} and {list(b)} do not broadcast") from None
 
     @staticmethod
     def _matrix(shape: Shape, adjoint: bool) -> Shape:
@@ -79,7 +78,10 @@ class BatchMatmul(Operator):
         a = a.swapaxes(-1, -2) if self.adjoint_a else a
         b = b.swapaxes(-1, -2) if self.adjoint_b else b
         if a.dtype == np.float32:
-            return [np.matmul(a, b)]
+            total = np.zeros(node.output.shape, np.float32)
+            for k in range(a.shape[-1]):  # in the kernel's order, on which float32 sums depend
+                total += a[..., :, k, None] * b[..., None, k, :]
+            return [total]
         product = np.matmul(a.astype(np.int64) - node.input(0).q.z, b.astype(np.int64) - node.input(1).q.z)
         return [saturate(requantize(product, *self._scale(node)) + node.output.q.z, node.output.dtype)]
 

@@ -1,16 +1,13 @@
-"""Functions of one float: ABS, NEG, SQRT, RSQRT, SQUARE, EXP, LOG, SIN, COS, FLOOR, CEIL, ROUND, SIGN, ELU, GELU."""
+"""Functions of one float: ABS, NEG, SQRT, RSQRT, SQUARE, EXP, LOG, SIN, COS, FLOOR, CEIL, ROUND, SIGN, ELU."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import erf, sqrt
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinymaix.graph import Array, Node, Tensor
-from tinymaix.ops.base import OptionFields, Options
+from tinymaix.graph import Array, Node
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE, quantize_multiplier, requantize, saturate
 from tinymaix.ops.float_functions import FLOOR_F32, LOG_F32, ROUND_EVEN_F32, SIN_F32, SQRT_F32
@@ -205,59 +202,6 @@ class Elu(TableFunction):
     def real(self, x: Array) -> Array:
         return np.where(x < 0, np.expm1(np.minimum(x, 0)), x)
 
-
-@dataclass(frozen=True)
-class Gelu(FloatFunction):
-    """x times the normal distribution's integral up to x; ``approximate`` by tanh."""
-
-    approximate: bool = False
-
-    kind: ClassVar[str] = "GELU"
-    tflite: ClassVar[tuple[int, int]] = (150, 116)
-
-    @classmethod
-    def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Gelu:
-        return cls(options.flag(0))
-
-    def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
-        return {0: ("flag", self.approximate)}, list(node.inputs)
-
-    def real(self, x: Array) -> Array:
-        wide = x.astype(np.float64)
-        if self.approximate:
-            inner = np.tanh(sqrt(2 / np.pi) * (wide + 0.044715 * wide**3))
-        else:
-            inner = np.vectorize(erf, otypes=[np.float64])(wide / sqrt(2))
-        return np.asarray(0.5 * wide * (1 + inner), np.float32)
-
-    def emit(self, node: Node, code: LayerCode) -> None:
-        kernel = GELU_TANH_F32 if self.approximate else GELU_F32
-        code.call(kernel, x=code.input(0), y=code.output(), n=node.output.elements)
-
-
-GELU_TANH_F32 = _kernel("gelu_tanh_f32", "v / (1.0f + exp_f32(-1.59576912f * (v + 0.044715f * v * v * v)))", EXP_F32)
-
-GELU_F32 = Kernel(
-    "gelu_f32",
-    """\
-/* x / 2 * (1 + erf(x / sqrt(2))) by an approximation of erfc (W. Press et al., "Numerical Recipes in C", 1992,
- * section 6.2, relative error below 1.2e-7) */
-static void gelu_f32(const float *x, float *y, int n)
-{
-    for (int i = 0; i < n; i++) {
-        float v = x[i], z = (v < 0.0f ? -v : v) * 0.707106781f;
-        float t = 1.0f / (1.0f + 0.5f * z);
-        float p = -0.82215223f + t * 0.17087277f;
-        p = -1.13520398f + t * (1.48851587f + t * p);
-        p = 0.09678418f + t * (-0.18628806f + t * (0.27886807f + t * p));
-        p = -1.26551223f + t * (1.00002368f + t * (0.37409196f + t * p));
-        float tail = 0.5f * t * exp_f32(-z * z + p); /* half of erfc(z) */
-        y[i] = v < 0.0f ? v * tail : v - v * tail;
-    }
-}
-""",
-    (EXP_F32,),
-)
 
 ABS_S16 = Kernel(
     "abs_s16",
