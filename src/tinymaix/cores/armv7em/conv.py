@@ -83,7 +83,7 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerC
         rows = np.pad(rows, ((0, 0), (0, 0), (0, row_taps - kernel_w * in_c)))
     product = Product.of(requant, wide, out_c)
     code.call(
-        Kernel("conv_2d_s8", CONV_2D_S8, (SMALL, WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, *product.kernels)),
+        Kernel("conv_pairs_s8", CONV_PAIRS_S8, (SMALL, WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, *product.kernels)),
         x=code.input(0),
         y=code.output(),
         stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, wide)),
@@ -125,9 +125,9 @@ static SMALL void copy_window(int8_t *to, const int8_t *from, int rows, int row,
 )
 
 
-CONV_2D_S8 = """\
+CONV_PAIRS_S8 = """\
 /* Convolution, int8 NHWC: the windows of two neighbouring pixels at a time. A lone last pixel is computed twice. */
-static SMALL void conv_2d_s8(
+static SMALL void conv_pairs_s8(
     const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *columns, dot_columns *fours, dot_columns *twos,
     int zero_x, int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int out_c, int kernel_h, int kernel_w,
     int stride_h, int stride_w, int dilation_h, int dilation_w, int pad_top, int pad_left, int row_taps, int32_t center,
