@@ -299,8 +299,8 @@ def test_places_are_checked(core: str, tmp_path: Path) -> None:
 
 
 def test_cores_without_an_emulator_say_so(tmp_path: Path) -> None:
-    with pytest.raises(EmulationError, match=r"Cortex-M55, has no emulator"):
-        open_machine(make("int tm_main(void) { return 0; }", "cortex-m55", tmp_path))
+    with pytest.raises(EmulationError, match=r"Cortex-M85, has no emulator"):
+        open_machine(make("int tm_main(void) { return 0; }", "cortex-m85", tmp_path))
 
 
 def test_a_missing_simavr_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

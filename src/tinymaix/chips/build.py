@@ -37,7 +37,7 @@ COMMON = (
 AVR_ROOM = {"__TEXT_REGION_LENGTH__": 0x800000, "__DATA_REGION_LENGTH__": 0xFD00, "__stack": 0xFEFF}
 """Linker symbols: the crt of the device, but regions that hold any program, and the stack above the data."""
 DEBIAN = {"arm-none-eabi-": "gcc-arm-none-eabi", "riscv64-unknown-elf-": "gcc-riscv64-unknown-elf"}
-BARE = ("-isystem", str(STARTUP / "include"), "-Wl,--entry=__tm_reset", "-T", str(STARTUP / "memory.ld"))
+BARE = ("-isystem", str(STARTUP / "include"), "-Wl,--entry=__tm_reset")
 """No C library: the few functions that compilers call by themselves are in startup/memory.c."""
 CLANG = ("-fno-sanitize=all", "-fhosted")
 """zig builds with sanitizers and freestanding (a memcpy of 4 bytes is a call): undone."""
@@ -136,4 +136,5 @@ def _link(core: Core, toolchain: str) -> list[str]:
         return ["-shared", "-fPIC"]
     if core.family == "avr":
         return ["-Wl,--gc-sections", *(f"-Wl,--defsym,{name}={value:#x}" for name, value in AVR_ROOM.items())]
-    return ["-Wl,--gc-sections", *BARE, *(["-nostdlib", "-lgcc"] if toolchain == "gcc" else [])]
+    script = ["-T", str(STARTUP / core.memory)]
+    return ["-Wl,--gc-sections", *BARE, *script, *(["-nostdlib", "-lgcc"] if toolchain == "gcc" else [])]

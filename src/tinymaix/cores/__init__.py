@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from functools import cache
 
-from tinymaix.cores import armv6m, armv7em, armv7m, armv8m, avr, host, other, rv32, rv64
+from tinymaix.cores import armv6m, armv7em, armv7m, armv8m, avr, host, other, rv32, rv64, vector
 from tinymaix.cores.core import Core
 
 __all__ = ["Core", "CoreError", "cores", "find"]
 
-FAMILIES = (armv6m, armv7m, armv7em, armv8m, avr, rv32, rv64, host, other)
+FAMILIES = (armv6m, armv7m, armv7em, armv8m, avr, rv32, rv64, vector, host, other)
 
 
 class CoreError(ValueError):

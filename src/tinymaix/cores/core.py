@@ -23,11 +23,13 @@ class Core:
     gcc: tuple[str, ...] = ()
     """Target flags for that gcc."""
     emulator: str | None = None
-    """"unicorn", "simavr" or "host"; None where the core cannot be emulated."""
+    """"unicorn", "simavr", "qemu" or "host"; None where the core cannot be emulated."""
     model: str | None = None
-    """The emulator's name for the core: a unicorn CPU constant, or the simavr and avr-libc device."""
+    """The emulator's name for the core: a constant of unicorn, a device of simavr and avr-libc, a command of QEMU."""
     startup: tuple[str, ...] = ()
     """The files under chips/startup/ that are linked in and run before tm_main."""
+    memory: str = "memory.ld"
+    """The memory map under chips/startup/, where there is no C library."""
     bits: int = 32
     """Width of a general register."""
     int_bytes: int = 4

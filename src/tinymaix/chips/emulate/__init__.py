@@ -1,4 +1,4 @@
-"""Run firmware without the chip: Cortex-M and RISC-V by unicorn, AVR by simavr, the host by itself."""
+"""Run firmware without the chip: Cortex-M and RISC-V by unicorn, AVR by simavr, vectors by QEMU, the host by itself."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ def open_machine(firmware: Firmware) -> Machine:
         from tinymaix.chips.emulate.simavr import SimavrMachine
 
         return SimavrMachine(firmware)
+    if core.emulator == "qemu":
+        from tinymaix.chips.emulate.qemu import QemuMachine
+
+        return QemuMachine(firmware)
     if core.emulator == "host":
         from tinymaix.chips.emulate.host import HostMachine
 
