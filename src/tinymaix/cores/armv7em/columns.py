@@ -6,9 +6,20 @@ from collections.abc import Iterable
 
 from tinymaix.ops.emit import Kernel
 
-NAKED = "static __attribute__((naked, noinline, used, aligned(4)))"
-"""Of a function that is all assembly. used: the compiler sees no use of the arguments and must not drop them.
-aligned(4): ADR counts from a word, also where -Os aligns functions to halfwords."""
+NAKED = "NAKED"
+"""What begins a function that is all assembly, in C; the kernel needs ASSEMBLY then."""
+
+ASSEMBLY = Kernel(
+    "NAKED",
+    """\
+/* Of functions that are all assembly. used: the compiler sees no use of the arguments and must not drop them.
+ * aligned(4): ADR counts from a word, also where -Os aligns functions to halfwords. */
+#if defined(__ARM_FEATURE_DSP)
+#define NAKED static __attribute__((naked, noinline, used, aligned(4)))
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#endif
+""",
+)
 
 
 def assembly(lines: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tinymaix.cores.armv7em.columns import NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.depthwise_taps import Product, Tile
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, twin_finish
 from tinymaix.cores.exact_high import HighRequant
@@ -348,5 +348,5 @@ static {prototype}
 }}
 #endif
 """,
-        (FINISHED_S8,),
+        (ASSEMBLY, FINISHED_S8),
     )

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import DOT_PAIR, EVEN_BYTES, NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly
 from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
@@ -153,7 +153,7 @@ static void {name}(
 }}
 #endif
 """,
-        (DOT_PAIR, FINISHED_S8) if wide else (DOT_PAIR, EVEN_BYTES, FINISHED_S8),
+        (ASSEMBLY, DOT_PAIR, *(() if wide else (EVEN_BYTES,)), FINISHED_S8),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import DOT_PAIR, EVEN_BYTES, NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly
 from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
@@ -224,7 +224,7 @@ static {prototype}
 }}
 #endif
 """,
-        (DOT_PAIR, FINISHED_S8) if wide else (DOT_PAIR, EVEN_BYTES, FINISHED_S8),
+        (ASSEMBLY, DOT_PAIR, *(() if wide else (EVEN_BYTES,)), FINISHED_S8),
     )
 
 

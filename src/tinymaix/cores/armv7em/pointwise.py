@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tinymaix.cores.armv7em.columns import NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.gemm import Product, block_stream
 from tinymaix.cores.armv7em.weights import padded
@@ -66,7 +66,7 @@ static {prototype}
 }}
 #endif
 """,
-        (LOAD_4,),
+        (ASSEMBLY, LOAD_4),
     )
 
 

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
 from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.exact_high import SCALE, HighRequant
@@ -172,6 +172,7 @@ static {prototype}
 }}
 #endif
 """,
+        (ASSEMBLY,),
     )
 
 
@@ -259,6 +260,7 @@ static {prototype}
 }}
 #endif
 """,
+        (ASSEMBLY,),
     )
 
 
@@ -316,7 +318,7 @@ static {prototype}
 }}
 #endif
 """,
-        (FINISHED_S8,),
+        (ASSEMBLY, FINISHED_S8),
     )
 
 
