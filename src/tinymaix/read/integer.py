@@ -19,6 +19,7 @@ from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.fully_connected import FullyConnected
 from tinymaix.ops.move import Move
+from tinymaix.ops.pad_v2 import PadV2
 from tinymaix.ops.pooling import Pool2D
 from tinymaix.ops.transpose_conv import TransposeConv
 from tinymaix.read.channels_first import Builder
@@ -151,7 +152,10 @@ class _Integers:
         ]
         before = len(self.nodes)
         inputs = [None if t is None else self._operand(node, i, t, made[0]) for i, t in enumerate(node.inputs)]
-        candidate = Node(node.op, inputs, made, node.name)
+        op = node.op
+        if isinstance(op, PadV2) and made[0].quantization is not None:
+            op = replace(op, value=int(quantized(np.asarray(op.value), made[0].quantization)))
+        candidate = Node(op, inputs, made, node.name)
         if any(new is None for new, old in zip(inputs, node.inputs, strict=True) if old is not None):
             del self.nodes[before:]
             return False
@@ -180,7 +184,7 @@ class _Integers:
         if tensor.dtype != np.float32 and tensor.data is not None:
             return tensor
         if tensor.data is not None:
-            q = output.quantization if node.op.kind in (*SHARED, "CONCATENATION", "PADV2") else None
+            q = output.quantization if node.op.kind in (*SHARED, "CONCATENATION") else None
             return self._quantized_constant(tensor, q)
         whole = self._whole(tensor)
         if node.op.kind in (*SHARED, "CONCATENATION") and output.quantization is not None:
@@ -273,7 +277,7 @@ def quantized(data: Array, q: Quantization) -> Array:
 
 def _moves(node: Node) -> bool:
     """Whether the outputs hold elements of the inputs alone, so that one scale serves both."""
-    return (isinstance(node.op, Move) and node.op.kind != "PADV2") or node.op.kind == "MAX_POOL_2D"
+    return (isinstance(node.op, Move) and not isinstance(node.op, PadV2)) or node.op.kind == "MAX_POOL_2D"
 
 
 def _equal(a: Quantization, b: Quantization | None) -> bool:

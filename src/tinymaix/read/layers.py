@@ -265,7 +265,7 @@ def padded(b: Builder, x: Tensor, before: Ints, after: Ints, value: float) -> Te
         return x
     if value == 0:
         return b.op("PAD", x, pads=pads)
-    return b.op("PADV2", x, b.constant(value, dtype=x.dtype), pads=pads)
+    return b.op("PADV2", x, pads=pads, value=value)
 
 
 def box(b: Builder, x: Tensor, begin: Ints, end: Ints, steps: Ints | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from tinymaix.rewrite.fold import drop_dead, fold_constants
 from tinymaix.rewrite.fuse_pad import fuse_pad
 from tinymaix.rewrite.identity import drop_identities
 from tinymaix.rewrite.layout import cancel_transposes
+from tinymaix.rewrite.recognize import recognize
 from tinymaix.rewrite.views import sink_views
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "fold_constants",
     "fuse_activation",
     "fuse_pad",
+    "recognize",
     "simplify",
     "sink_views",
 ]
@@ -28,8 +30,8 @@ def simplify(graph: Graph) -> Graph:
     """All rewrites: fewer nodes, the same network. Every output of an integer model stays as it is bit for bit.
 
     Constants are folded, dead nodes and identities dropped, transposes cancelled, padding fused; in float models batch
-    norm is folded into the weights, which changes the rounding, and activations are fused.
+    norm is folded into the weights and activations are put together, which changes the rounding, and fused.
     """
-    graph = sink_views(cancel_transposes(fold_constants(graph)))
+    graph = sink_views(recognize(cancel_transposes(fold_constants(graph))))
     graph = fuse_activation(fold_batch_norm(graph))
     return drop_identities(fuse_pad(graph))
