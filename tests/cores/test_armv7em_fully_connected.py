@@ -14,7 +14,7 @@ from tinymaix.ops.fully_connected import FullyConnected
 
 @st.composite
 def fully_connected(draw: st.DrawFn) -> Node:
-    in_c, out_c = draw(st.integers(1, 70)), draw(st.integers(1, 14))
+    in_c, out_c = draw(st.one_of(st.integers(1, 70), st.integers(600, 900))), draw(st.integers(1, 14))
     unsigned = draw(st.booleans())
     activation = draw(st.sampled_from(["relu", "relu6"])) if unsigned else "none"
     if draw(st.integers(0, 3)) == 0:  # a convolution whose window is the whole image

@@ -16,7 +16,7 @@ from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
 from tinymaix.cores.armv7em.weights import padded, stream, widths
 from tinymaix.cores.core import Core
-from tinymaix.cores.exact_high import HighRequant, prove_high_node
+from tinymaix.cores.exact_high import SCALE, HighRequant, prove_high_node
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
 from tinymaix.ops.fixed_point import quantized_range
@@ -31,10 +31,13 @@ def choose_fully_connected(node: Node, core: Core, optimize: str) -> Sequence[Im
     assert isinstance(op, FullyConnected)
     if node.output.dtype != np.int8 or optimize == "flash":
         return ()
+    single = node.output.elements == node.input(1).shape[0]
     requant = prove_high_node(node, op.activation, 0, varied=True)
+    if requant is None and single:  # sums of very many taps
+        requant = prove_high_node(node, op.activation, 0, varied=True, scale=SCALE // 2)
     if requant is None:
         return ()
-    kernel = one_row if node.output.elements == node.input(1).shape[0] else pointwise
+    kernel = one_row if single else pointwise
     limits = quantized_range(op.activation, node.output)
     return [clamped(kernel(node, requant, wide), node, requant.clamp, limits) for wide in widths(optimize)]
 
@@ -61,6 +64,7 @@ def _emit(node: Node, requant: HighRequant, wide: bool, code: LayerCode) -> None
         in_c=node.input(0).elements,
         out_c=out_c,
         center=requant.center,
+        halve=int(requant.scale < SCALE),
     )
 
 
@@ -172,25 +176,21 @@ def _kernel(requant: HighRequant, wide: bool) -> Kernel:
     return Kernel(
         name,
         f"""\
-/* Fully connected, int8, one row: it is widened, times 256, then multiplied. The last channels may fill no four. */
+/* Fully connected, int8, one row: it is widened, times 256 (128 if `halve`), then multiplied. The last channels may
+ * fill no four. */
 static SMALL void {name}(
-    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c, int32_t center)
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c, int32_t center,
+    int halve)
 {{
-    const uint32_t odd = UINT32_C(0xff00ff00);
     uint32_t *end = column;
     int8_t last[4] = {{0, 0, 0, 0}};
     int whole = out_c / 4, block = 4 + (in_c + 3) / 4 * {8 if wide else 4} + {4 * requant.constants.shape[1]};
-    for (; in_c >= 4; in_c -= 4, x += 4, end += 2) {{
-        uint32_t word = load_4(x);
-        end[0] = (word << 8) & odd;
-        end[1] = word & odd;
-    }}
-    if (in_c > 0) {{
-        memcpy(last, x, (size_t)in_c);
-        uint32_t word = load_4(last);
-        end[0] = (word << 8) & odd;
-        end[1] = word & odd;
-        end += 2;
+    memcpy(last, x + in_c / 4 * 4, (size_t)(in_c % 4));
+    for (; in_c > 0; in_c -= 4, x += 4, end += 2) {{
+        uint32_t word = load_4(in_c >= 4 ? x : last), odd = word & UINT32_C(0xff00ff00);
+        word = (word << 8) & UINT32_C(0xff00ff00);
+        end[0] = halve ? (word >> 1 & UINT32_C(0x7f807f80)) | (word & UINT32_C(0x80008000)) : word;
+        end[1] = halve ? (odd >> 1 & UINT32_C(0x7f807f80)) | (odd & UINT32_C(0x80008000)) : odd;
     }}
     if (whole > 0)
         {dot.name}(stream, column, end, y, whole, center);
