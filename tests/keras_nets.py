@@ -175,5 +175,5 @@ def table(keras: Any, L: Any) -> Any:
 
 
 NETS: dict[str, Callable[[Any, Any], Any]] = {
-    net.__name__: net for net in (cnn_1d, cnn_2d, merges, recurrent, nested, activations, table)
+    net.__name__: net for net in (cnn_1d, cnn_2d, merges, recurrent, nested, activations, more_activations, unet, table)
 }
