@@ -44,6 +44,8 @@ def depthwise(
         for i, (k, d) in enumerate(zip(kernel, dilation, strict=True))
     ]
     sizes = [size + draw(st.integers(0, 11)) for size in sizes]
+    if kernel[1] == 1 and draw(st.booleans()):  # one-dimensional
+        padding, sizes[1] = (*padding[:2], 0, 0), 1
     shape = (draw(st.integers(1, 2)), *sizes, in_c)
     x = Tensor("x", shape, INT8, Quantization.of(draw(st.floats(0.002, 0.1)), draw(ZERO_POINTS)))
     data = rng.integers(-127, 128, (1, *kernel, channels), np.int8)

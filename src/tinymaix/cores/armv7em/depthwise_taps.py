@@ -51,7 +51,7 @@ class Tile:
     @property
     def usual_rows(self) -> int:
         """Output rows of a block that is not the last one."""
-        return max(self.rows - 2, min(self.rows, 2))
+        return self.rows - 2 if self.rows > 6 else self.rows
 
     @property
     def span(self) -> int:

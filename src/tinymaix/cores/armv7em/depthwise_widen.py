@@ -117,4 +117,4 @@ static void {name}(
 #else
 {twin}#endif
 """
-    return Kernel(name, source)
+    return Kernel(name, source, (ASSEMBLY,))
