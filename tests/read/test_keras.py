@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 from tests.conftest import model_files, model_id
+from tests.keras_files import DENSE, KERNEL, archive, layer, old, sequential
 from tests.keras_nets import NETS, as_array, build, import_keras
 from tests.keras_nets import inputs as random_inputs
 from tests.oracles import check_compiled
 from tinymaix.api import read
 from tinymaix.chips import find_chip
+from tinymaix.cli import main
 from tinymaix.compile.project import compile_graph, golden_inputs
 from tinymaix.cores import find
 from tinymaix.deploy import Deployment
@@ -125,3 +127,53 @@ def without_values(source: str) -> list[str]:
     """The C without comments and without the values of constants."""
     text = re.sub(r"/\*.*?\*/", "", source, flags=re.S)
     return re.sub(r"= \{[^}]*\}", "= {}", text).split("\n")
+
+
+def test_files_in_both_layouts() -> None:
+    x = np.arange(4, dtype=np.float32)[None]
+    for data in (
+        archive(sequential(DENSE), KERNEL),
+        old(sequential(DENSE), {"dense/dense/kernel:0": np.ones((4, 3)), "dense/dense/bias:0": np.ones(3)}),
+    ):
+        np.testing.assert_array_equal(read_bytes(data).run([x])[0], np.full((1, 3), 7.0))
+
+
+def test_the_first_keras_stores_a_list_of_layers() -> None:
+    dense = layer("Dense", "dense", units=3, batch_input_shape=[None, 4])
+    weights = {"dense/dense/kernel:0": np.ones((4, 3)), "dense/dense/bias:0": np.ones(3)}
+    graph = read_bytes(old({"class_name": "Sequential", "config": [dense]}, weights))
+    assert graph.outputs[0].shape == (1, 3)
+
+
+def test_hard_sigmoid_is_that_of_its_keras() -> None:
+    config = sequential(layer("Activation", "a", activation="hard_sigmoid"))
+    x = np.array([[-2.8, -1.0, 1.0, 2.7]], np.float32)
+    new = read_bytes(archive(config, {"layers/x/vars/0": 0})).run([x])[0]
+    np.testing.assert_allclose(new, np.clip(x + 3, 0, 6) / 6, atol=1e-6)
+    before = read_bytes(old(config, {"a/none": 0})).run([x])[0]
+    np.testing.assert_allclose(before, np.clip(0.2 * x + 0.5, 0, 1), atol=1e-6)
+
+
+def test_inputs_of_other_types() -> None:
+    first = {"class_name": "InputLayer", "config": {"name": "x", "batch_shape": [None, 3], "dtype": "uint8"}}
+    config = sequential(layer("Rescaling", "r", scale=0.5, offset=-1.0))
+    config["config"]["layers"][0] = first
+    graph = read_bytes(archive(config, {"layers/rescaling/vars/0": 0}))
+    found = graph.run([np.array([[0, 2, 255]], np.uint8)])[0]
+    np.testing.assert_array_equal(found, np.array([[-1, 0, 126.5]], np.float32))
+    table = np.arange(6.0).reshape(3, 2)
+    config = sequential(layer("Embedding", "e", input_dim=3, output_dim=2), shape=(None, 3))
+    graph = read_bytes(archive(config, {"layers/embedding/vars/0": table}))
+    found = graph.run([np.array([[2, 0, 1]], np.float32)])[0]
+    np.testing.assert_array_equal(found, table[None, [2, 0, 1]])
+
+
+def test_command(tmp_path: Path) -> None:
+    (tmp_path / "net.keras").write_bytes(fixture("cnn_1d")[0]["keras"])
+    _, given, expected = fixture("cnn_1d")
+    np.save(tmp_path / "x.npy", given[0])
+    files = ["--input", str(tmp_path / "x.npy"), "--output", str(tmp_path / "y.npy")]
+    assert main(["run", str(tmp_path / "net.keras"), *files]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected[0], atol=TOLERANCE)
+    assert main(["compile", str(tmp_path / "net.keras"), "--chip", "cortex-m4", "-o", str(tmp_path / "c")]) == 0
+    assert (tmp_path / "c" / "model.c").is_file()

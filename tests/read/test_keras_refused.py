@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -12,87 +11,13 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.keras_files import DENSE, KERNEL, Config, archive, layer, sequential
 from tests.read.test_fuzz_tflite import limits, mutant
 from tests.read.test_keras import fixture
 from tinymaix.graph import Graph, ModelError
 from tinymaix.read import read_bytes
 
 MUTANTS_OF_EACH = 50
-
-Config = dict[str, Any]
-
-
-def layer(kind: str, name: str, **config: Any) -> Config:
-    return {"class_name": kind, "config": {"name": name, **config}, "registered_name": None}
-
-
-def sequential(*layers: Config, shape: Any = (None, 4)) -> Config:
-    return {
-        "class_name": "Sequential",
-        "config": {"name": "model", "layers": [layer("InputLayer", "x", batch_shape=list(shape)), *layers]},
-    }
-
-
-DENSE = layer("Dense", "dense", units=3, activation="linear", use_bias=True)
-KERNEL = {"layers/dense/vars/0": np.ones((4, 3)), "layers/dense/vars/1": np.ones(3)}
-
-
-def archive(config: Any, weights: dict[str, Any], **members: bytes) -> bytes:
-    """A .keras file in the layout of Keras 3."""
-    stored = io.BytesIO()
-    with h5py.File(stored, "w") as file:
-        for path, values in weights.items():
-            file[path] = np.asarray(values, getattr(values, "dtype", np.float32))
-    files = {
-        "metadata.json": b'{"keras_version": "3.4.0"}',
-        "config.json": json.dumps(config).encode(),
-        "model.weights.h5": stored.getvalue(),
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, data in {**files, **{key.replace("__", "."): data for key, data in members.items()}}.items():
-            file.writestr(name, data)
-    return buffer.getvalue()
-
-
-def old(config: Any, weights: dict[str, Any]) -> bytes:
-    """A .h5 file in the layout of Keras 2; weights by "layer/path"."""
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w") as file:
-        file.attrs["model_config"] = json.dumps(config)
-        file.attrs["keras_version"] = "2.9.0"
-        for path, values in weights.items():
-            file[f"model_weights/{path.split('/')[0]}/{path}"] = np.asarray(values, np.float32)
-        for name in {path.split("/")[0] for path in weights}:
-            names = [path.encode() for path in weights if path.startswith(f"{name}/")]
-            file[f"model_weights/{name}"].attrs["weight_names"] = names
-    return buffer.getvalue()
-
-
-def test_files_in_both_layouts() -> None:
-    x = np.arange(4, dtype=np.float32)[None]
-    for data in (
-        archive(sequential(DENSE), KERNEL),
-        old(sequential(DENSE), {"dense/dense/kernel:0": np.ones((4, 3)), "dense/dense/bias:0": np.ones(3)}),
-    ):
-        np.testing.assert_array_equal(read_bytes(data).run([x])[0], np.full((1, 3), 7.0))
-
-
-def test_the_first_keras_stores_a_list_of_layers() -> None:
-    dense = layer("Dense", "dense", units=3, batch_input_shape=[None, 4])
-    weights = {"dense/dense/kernel:0": np.ones((4, 3)), "dense/dense/bias:0": np.ones(3)}
-    graph = read_bytes(old({"class_name": "Sequential", "config": [dense]}, weights))
-    assert graph.outputs[0].shape == (1, 3)
-
-
-def test_hard_sigmoid_is_that_of_its_keras() -> None:
-    config = sequential(layer("Activation", "a", activation="hard_sigmoid"))
-    x = np.array([[-2.8, -1.0, 1.0, 2.7]], np.float32)
-    new = read_bytes(archive(config, {"layers/x/vars/0": 0})).run([x])[0]
-    np.testing.assert_allclose(new, np.clip(x + 3, 0, 6) / 6, atol=1e-6)
-    before = read_bytes(old(config, {"a/none": 0})).run([x])[0]
-    np.testing.assert_allclose(before, np.clip(0.2 * x + 0.5, 0, 1), atol=1e-6)
-
 
 LAYERS_THAT_ARE_REFUSED: dict[str, tuple[Config, str]] = {
     "lambda": (

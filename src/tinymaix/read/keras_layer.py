@@ -23,8 +23,10 @@ class Builder:
 
     nodes: list[Node] = field(default_factory=list)
 
-    def op(self, kind: str, inputs: Sequence[Tensor | None], name: str, **attributes: Any) -> Tensor:
-        """Append a node of one output.
+    def op(
+        self, kind: str, inputs: Sequence[Tensor | None], name: str, dtype: str | None = None, **attributes: Any
+    ) -> Tensor:
+        """Append a node of one output, whose type is that of the inputs where none is given.
 
         Raises:
             ModelError: the operator does not take the inputs, or the model grows beyond all bounds.
@@ -36,8 +38,8 @@ class Builder:
             raise ModelError(f"it needs the operator {kind}, which is not there")
         op = operator(**attributes)
         shape = tuple(int(size) for size in op.infer(inputs)[0])
-        dtype = next(t.dtype for t in inputs if t is not None and (not t.is_constant or t is inputs[0]))
-        output = Tensor(name, shape, dtype)
+        same = next(t.dtype for t in inputs if t is not None and (not t.is_constant or t is inputs[0]))
+        output = Tensor(name, shape, np.dtype(dtype) if dtype else same)
         if output.nbytes > MAX_TENSOR_BYTES:
             raise ModelError(f"its output of shape {list(shape)} is larger than any chip's memory")
         node = Node(op, list(inputs), [output], name)
@@ -66,6 +68,9 @@ class Layer:
     def op(self, kind: str, *inputs: Tensor | None, **attributes: Any) -> Tensor:
         """Append an operator of that kind, named after the layer; gives its output."""
         return self.builder.op(kind, inputs, self.name, **attributes)
+
+    def cast(self, x: Tensor, dtype: str) -> Tensor:
+        return x if x.dtype == dtype else self.op("CAST", x, dtype=dtype)
 
     def constant(self, role: str, data: Array | float) -> Tensor:
         """A float32 constant; a number has the shape (1,)."""

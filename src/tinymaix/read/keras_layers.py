@@ -102,7 +102,7 @@ def layer_normalization(layer: Layer, x: Tensor) -> Tensor:
 def rescaling(layer: Layer, x: Tensor) -> Tensor:
     """scale * x + offset."""
     scale, offset = layer.number("scale", 1.0), layer.number("offset", 0.0)
-    y = layer.op("MUL", x, layer.constant("scale", scale))
+    y = layer.op("MUL", layer.cast(x, "float32"), layer.constant("scale", scale))
     return layer.op("ADD", y, layer.constant("offset", offset)) if offset else y
 
 
@@ -119,7 +119,7 @@ def normalization(layer: Layer, x: Tensor) -> Tensor:
     if mean.size not in (1, x.shape[-1]) or variance.size != mean.size:
         raise ModelError(f"its {mean.size} means do not fit the last axis of an input {list(x.shape)}")
     scale = 1 / np.maximum(np.sqrt(variance), np.float32(1e-7))
-    return _affine(layer, x, scale, -mean * scale, len(x.shape) - 1)
+    return _affine(layer, layer.cast(x, "float32"), scale, -mean * scale, len(x.shape) - 1)
 
 
 def _numbers(layer: Layer, key: str) -> Array:
@@ -159,8 +159,7 @@ def embedding(layer: Layer, x: Tensor) -> Tensor:
     table = weight_shape(table, (layer.size("input_dim"), layer.size("output_dim")), "table")
     if layer.flag("mask_zero", False):
         raise ModelError("a mask (mask_zero=True) is not supported")
-    index = x if x.dtype.kind == "i" else layer.builder.op("CAST", [x], layer.name, to="int32")
-    return layer.op("GATHER", layer.constant("embeddings", table), index, axis=0)
+    return layer.op("GATHER", layer.constant("embeddings", table), layer.cast(x, "int32"), axis=0)
 
 
 def time_distributed(layer: Layer, x: Tensor) -> Tensor:

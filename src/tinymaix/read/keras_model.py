@@ -17,11 +17,8 @@ from tinymaix.read.keras_weights import Weights
 
 MAX_PROBLEMS = 50
 INPUT_TYPES = {
-    "float16": "float32",
-    "bfloat16": "float32",
-    "float32": "float32",
-    "float64": "float32",
-    "int32": "int32",
+    **dict.fromkeys(("float16", "bfloat16", "float32", "float64"), "float32"),
+    **{name: name for name in ("int8", "uint8", "int32")},
 }
 """Types of inputs, and what they are here."""
 
@@ -72,7 +69,7 @@ def _input(model: Model, ref: Ref) -> Tensor:
     dtype = entry.config.get("dtype")
     dtype = dtype.get("config", {}).get("name") if isinstance(dtype, dict) else dtype
     if str(dtype or "float32") not in INPUT_TYPES:
-        raise ModelError(f"input '{entry.name}' is {str(dtype)[:40]}; float32 and int32 are supported")
+        raise ModelError(f"input '{entry.name}' is {str(dtype)[:40]}; floats, int8, uint8 and int32 are supported")
     if entry.config.get("sparse") or entry.config.get("ragged"):
         raise ModelError(f"input '{entry.name}' is sparse or ragged; only dense tensors are supported")
     return Tensor(entry.name, _input_shape(entry), np.dtype(INPUT_TYPES[str(dtype or "float32")]))
