@@ -7,12 +7,13 @@ import json
 import pytest
 
 import tinymaix
-from tests.graphs import INT8, conv_graph
+from tests.graphs import INT8, conv_node
 from tinymaix.chips import find_chip
 from tinymaix.cli import main
 from tinymaix.demo import DATA
 from tinymaix.deploy import Bench, Deployment
-from tinymaix.graph import Graph, Node
+from tinymaix.graph import Graph, Quantization, Tensor
+from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.profile import BETWEEN, by_kind
 
 MODEL = DATA / "mnist_demo.tflite"
@@ -40,21 +41,16 @@ def test_the_layers_add_up(chip: str, optimize: str) -> None:
     assert sum(row[3] for row in by_kind(whole.layers)) == whole.instructions
 
 
-@pytest.mark.parametrize("chip", ["cortex-m4", "atmega328p"])
-def test_a_layer_costs_what_it_costs_alone(chip: str) -> None:
-    """But for what the compiler makes of a kernel that is called once."""
-    graph = conv_graph(INT8)
-    together = bench(graph, chip)
-    assert together.layers is not None
-    for node, cost in zip(graph.nodes, together.layers, strict=False):
-        alone = bench(_one_node(node), chip)
-        assert alone.instructions is not None
-        assert cost.instructions == pytest.approx(alone.instructions, rel=0.15)
-        assert cost.cycles == pytest.approx(alone.cycles, rel=0.15)
-
-
-def _one_node(node: Node) -> Graph:
-    return Graph([node], node.activations, node.outputs, "alone")
+@pytest.mark.parametrize("chip", ["cortex-m0plus", "rv32imc", "atmega328p"])
+def test_layers_that_are_alike_cost_the_same(chip: str) -> None:
+    x = Tensor("x", (1, 8, 8, 4), INT8, Quantization.of(0.02, 5))
+    nodes = [conv_node(x, 4, Conv2D(padding=(1, 1, 1, 1)), seed=1)]
+    nodes += [conv_node(nodes[0].output, 4, Conv2D(padding=(1, 1, 1, 1)), seed) for seed in (2, 3)]
+    nodes += [conv_node(nodes[2].output, 2, Conv2D(padding=(1, 1, 1, 1)), seed=4)]
+    costs = bench(Graph(nodes, [x], [nodes[1].output, nodes[3].output], "alike"), chip).layers
+    assert costs is not None
+    assert costs[1].instructions == pytest.approx(costs[2].instructions, rel=0.02)
+    assert costs[3].instructions < costs[2].instructions
 
 
 def test_the_command_line_shows_layers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,23 +27,21 @@ def lines_of(firmware: Firmware, function: str) -> list[int]:
             return lines
         dwarf = image.get_dwarf_info()
         for unit in dwarf.iter_CUs():
-            entry = _function(unit, dwarf, begin)
-            if entry is None:
+            rows = list(_rows(dwarf, unit))
+            if not any(low <= begin < high for low, high, _ in rows):
                 continue
-            for low, high, line in (*_rows(dwarf, unit), *_inlined(entry, dwarf)):
+            for low, high, line in (*rows, *_inlined_into(begin, dwarf, unit)):
                 first, last = max(low - begin, 0) // 2, min(high - begin, size) // 2
                 lines[first:last] = [line] * (last - first)
             break
     return lines
 
 
-def _function(unit: Any, dwarf: Any, begin: int) -> Any:
-    """The entry of the function at an address, None where the unit has none there."""
-    top = unit.get_top_DIE()
-    if not any(low <= begin < high for low, high in _ranges(top, dwarf)):
-        return None
-    functions = (entry for entry in top.iter_children() if entry.tag == "DW_TAG_subprogram")
-    return next((entry for entry in functions if any(low == begin for low, _ in _ranges(entry, dwarf))), None)
+def _inlined_into(begin: int, dwarf: Any, unit: Any) -> Iterator[tuple[int, int, int]]:
+    """What was inlined into the function at an address; clang leaves out the entries of functions without any."""
+    for entry in unit.get_top_DIE().iter_children():
+        if entry.tag == "DW_TAG_subprogram" and any(low == begin for low, _ in _ranges(entry, dwarf)):
+            yield from _inlined(entry, dwarf)
 
 
 def _rows(dwarf: Any, unit: Any) -> Iterator[tuple[int, int, int]]:
