@@ -21,6 +21,6 @@ def _core(name: str, title: str, clang_cpu: str, board: str | None = None) -> Co
 
 
 CORES = (
-    _core("cortex-m55", "Arm Cortex-M55", "cortex_m55", "qemu-system-arm -M mps3-an547"),
-    _core("cortex-m85", "Arm Cortex-M85", "cortex_m85"),
+    _core("cortex-m55", "Arm Cortex-M55", "cortex_m55+mve_fp", "qemu-system-arm -M mps3-an547"),
+    _core("cortex-m85", "Arm Cortex-M85", "cortex_m85+mve_fp"),
 )
