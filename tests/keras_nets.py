@@ -135,7 +135,7 @@ def nested(keras: Any, L: Any) -> Any:
     twice = keras.Model(y, L.Add()([block(y), y]), name="twice")
     shared = L.Dense(6, name="shared")
     x = shared(twice(shared(block(x))))
-    x = x * 0.5 + x
+    x = keras.ops.relu6(x * 0.5 + x)
     return keras.Model(inputs, L.Dense(2, name="last")(x - 1.0))
 
 

@@ -177,3 +177,21 @@ def test_command(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected[0], atol=TOLERANCE)
     assert main(["compile", str(tmp_path / "net.keras"), "--chip", "cortex-m4", "-o", str(tmp_path / "c")]) == 0
     assert (tmp_path / "c" / "model.c").is_file()
+
+
+def test_functions_of_tensorflow() -> None:
+    """x * relu6(x + 3) / 6 as Keras 2 stores it: each function a layer, numbers among the keywords."""
+    first = layer("InputLayer", "x", batch_shape=[None, 3])
+    layers = [{**first, "name": "x", "inbound_nodes": []}]
+    for name, function, call in (
+        ("plus", "__operators__.add", ["x", 0, 0, {"y": 3.0, "name": None}]),
+        ("six", "nn.relu6", ["plus", 0, 0, {}]),
+        ("times", "math.multiply", ["six", 0, 0, {"y": 0.16666667}]),
+        ("all", "math.multiply", ["x", 0, 0, {"y": ["times", 0, 0], "name": None}]),
+    ):
+        layers.append({**layer("TFOpLambda", name, function=function), "name": name, "inbound_nodes": [call]})
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["all", 0, 0]]}
+    graph = read_bytes(old({"class_name": "Functional", "config": {"layers": layers, **ends}}, {"x/none": 0}))
+    x = np.array([[-2.0, 0.5, 4.0]], np.float32)
+    np.testing.assert_allclose(graph.run([x])[0], x * np.clip(x + 3, 0, 6) / 6, atol=1e-6)
+    assert [node.op.kind for node in simplify(graph).nodes] == ["HARD_SWISH"]

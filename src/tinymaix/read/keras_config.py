@@ -23,6 +23,22 @@ TENSOR_OPERATIONS = {
 """Functions of TensorFlow on tensors that Keras 2 stores as layers -> the layer that does the same."""
 
 
+ACTIVATION_OPERATIONS = {
+    "nn.relu": "relu",
+    "nn.relu6": "relu6",
+    "nn.silu": "silu",
+    "nn.softmax": "softmax",
+    "math.sigmoid": "sigmoid",
+    "math.tanh": "tanh",
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "Silu": "silu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+}
+"""Functions of TensorFlow in Keras 2, and operations of Keras 3 -> the activation that does the same."""
+
+
 class Ref(NamedTuple):
     """A tensor: output ``output`` of call ``call`` of a layer."""
 
@@ -104,8 +120,10 @@ def _entry(layer: Any, calls: list[list[Operand]], depth: int) -> Entry:
     name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None)
     inner = parse(kind, config, depth + 1) if kind in MODELS else None
     config = {} if isinstance(config, list) else config
-    operation = config.get("function") if kind == "TFOpLambda" else None
-    return Entry(TENSOR_OPERATIONS.get(str(operation), kind), str(name)[:200], config, calls, inner)
+    operation = str(config.get("function")) if kind == "TFOpLambda" else kind
+    if operation in ACTIVATION_OPERATIONS:
+        kind, config = "Activation", {"activation": ACTIVATION_OPERATIONS[operation]}
+    return Entry(TENSOR_OPERATIONS.get(operation, kind), str(name)[:200], config, calls, inner)
 
 
 def class_and_config(value: Any, what: str) -> tuple[str, Any]:
@@ -127,7 +145,7 @@ def _call(call: Any) -> list[Operand]:
     for item in call if isinstance(call, list) else [call]:
         operands += _operands(item[:3] if isinstance(item, list) else item)
         if isinstance(item, list) and len(item) > 3:
-            operands += _operands(_tensors(item[3]) if not _is_operand(item[3]) else item[3])
+            operands += _operands(_tensors(item[3]))
     return operands
 
 
@@ -140,10 +158,6 @@ def _tensors(keywords: Any) -> list[Any]:
 
 def _has_ref(value: Any) -> bool:
     return any(isinstance(operand, Ref) for operand in _operands(value))
-
-
-def _is_operand(value: Any) -> bool:
-    return _ref(value) is not None
 
 
 def _operands(value: Any, depth: int = 0) -> Iterator[Operand]:
