@@ -27,6 +27,11 @@ def assembly(lines: Iterable[str]) -> str:
     return "\n".join(f'        "{line}\\n\\t"' for line in lines)
 
 
+def repeated(times: int, lines: Iterable[str]) -> list[str]:
+    """Lines of assembly, repeated by the assembler."""
+    return [f".rept {times}", *lines, ".endr"]
+
+
 DOT_PAIR = Kernel(
     "dot_pair",
     """\

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
@@ -108,7 +108,7 @@ def dot_column(requant: HighRequant, wide: bool) -> Kernel:
         "ldr r1, [sp]",
         "ldr pc, [sp, #4]",
         "1:",
-        *step * 4,
+        *repeated(4, step),
         "cmp r1, r2",
         "bne.w 1b",
     ]

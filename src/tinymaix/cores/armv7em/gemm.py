@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
@@ -96,8 +96,14 @@ def _sums(channels: int, wide: bool, label: int) -> list[str]:
     sums = SUMS[: 2 * channels]
     lines = [f"ldr r1, [sp, #{COLUMNS}]", f"ldm.w r0!, {{{', '.join(sums[::2])}}}"]
     lines += [f"mov {second}, {first}" for first, second in zip(sums[::2], sums[1::2], strict=True)]
-    lines += [f"ldr pc, [sp, #{ENTRY}]", ".p2align 2", f"{label}:", *_step(channels, wide) * TURN[channels, wide]]
-    return [*lines, f"ldr r2, [sp, #{END}]", "cmp r1, r2", f"bne.w {label}b"]
+    lines += [f"ldr pc, [sp, #{ENTRY}]", ".p2align 2", f"{label}:"]
+    return [
+        *lines,
+        *repeated(TURN[channels, wide], _step(channels, wide)),
+        f"ldr r2, [sp, #{END}]",
+        "cmp r1, r2",
+        f"bne.w {label}b",
+    ]
 
 
 def _finish(channels: int, shift: int, varied: bool, label: int) -> list[str]:

@@ -17,7 +17,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
+from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
 from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.exact_high import SCALE, HighRequant
@@ -215,7 +215,7 @@ def dot_positions() -> Kernel:
         f"ldr pc, [sp, #{ENTRY}]",
         ".p2align 2",
         "2:",
-        *step * TURN,
+        *repeated(TURN, step),
         f"ldrd r2, r3, [sp, #{END}]",
         "cmp r1, r2",
         "bne.w 2b",
