@@ -26,21 +26,27 @@ from tinymaix.ops.resize_nearest_neighbor import ResizeNearestNeighbor
 from tinymaix.read.tflite import read_tflite
 from tinymaix.write.tflite import tflite_bytes
 
-MUTANTS_OF_EACH = 200
+MUTANTS_OF_EACH = 150
 CPU_SECONDS = 2.0
 LARGEST_ALLOCATION = 64 << 20
 SHARED_FILES = (
     "kernel_tests/misc/model_with_add.tflite",
+    "kernel_tests/misc/model_with_logistic.tflite",
     "kernel_tests/misc/model_with_multiple_outputs.tflite",
+    "kernel_tests/misc/model_with_reverse_sequence.tflite",
     "kernel_tests/mlperf_layers_int8/aww_layer9.tflite",
     "kernel_tests/mlperf_layers_int8/resnet_layer14.tflite",
     "kernel_tests/mlperf_layers_int8/toycar_layer5.tflite",
+    "kernel_tests/seanet_int16/transpose_conv/transpose_conv4.tflite",
     "tflm/hello_world_float.tflite",
     "tflm/hello_world_int8.tflite",
+    "tflm/keyword_scrambled_8bit.tflite",
     "tflm/network_tester.tflite",
+    "tflm/trained_lstm_int8.tflite",
     "tinymaix/tflite/mnist_arduino_q.tflite",
     "zoo/coral__split_concat.tflite",
     "zoo/mlonmcu__lstm2.tflite",
+    "zoo/mww__v2_okay_nabu.tflite",
 )
 EXTREMES = [0, 1, 2, 3, *(v for bits in (7, 8, 15, 16, 31, 32) for v in (2**bits - 1, 2**bits % 2**32))]
 
