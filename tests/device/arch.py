@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import tinymaix
-from tests.conftest import load_reference
+from tests.conftest import load_reference, model_files
 from tests.device.runtime import DEVICE, OK
 from tinymaix.chips import find_chip
-from tinymaix.chips.build import build
+from tinymaix.chips.build import ToolError, build
 from tinymaix.chips.emulate import open_machine
 from tinymaix.compile.project import golden_inputs
 from tinymaix.graph import Array
@@ -28,12 +29,41 @@ class Target:
     arch: str = "CPU"
     level: int = 1
     optimize: str = "balanced"
+    header: str = ""
+    """A header that is not among TM_ARCH_..."""
     room: tuple[int, int, int, int] = (512 << 10, 128 << 10, 64 << 10, 4 << 10)
     """Bytes for the model, its buffer, its input and its output."""
 
     @property
     def name(self) -> str:
-        return f"{self.core}-{self.arch}-OPT{self.level}"
+        return f"{self.core}-{self.header or self.arch}-OPT{self.level}"
+
+
+FULL = tuple(
+    Target(core, arch, level)
+    for core, arch, levels in (
+        ("host", "CPU", (0, 1)),
+        ("host", "X86_SSE2", (0, 1)),
+        ("host", "CSKYV2", (0, 1)),
+        ("cortex-m0plus", "CPU", (0,)),
+        ("cortex-m0plus", "ARM_M0", (1,)),
+        ("cortex-m4", "ARM_SIMD", (0, 1)),
+        ("cortex-m7", "ARM_SIMD", (1,)),
+        ("cortex-m33", "ARM_SIMD", (1,)),
+        ("cortex-m55", "ARM_MVEI", (0, 1)),
+        ("cortex-a7", "ARM_NEON", (0, 1)),
+        ("cortex-a53", "ARM_NEON", (0, 1)),
+        ("rv32imc", "CPU", (0, 1)),
+        ("rv64gcv-vlen128", "RV64V", (0, 1)),
+        ("rv64gcv-vlen256", "RV64V", (1,)),
+    )
+    for level in levels
+)
+"""Where every shipped model has room."""
+SMALL = tuple(
+    Target("avr5", arch, level, room=(25 << 10, 5 << 10, 3 << 10, 64)) for arch, level in (("CPU", 0), ("AVR", 1))
+)
+"""Where the smallest have: an emulated AVR with 64 KB of RAM."""
 
 
 class Device:
@@ -43,16 +73,30 @@ class Device:
         names = ("FILE_SIZE", "BUFFER_SIZE", "INPUT_SIZE", "OUTPUT_SIZE")
         defines = {name: str(size) for name, size in zip(names, target.room, strict=True)}
         defines |= {"TM_ARCH": f"TM_ARCH_{target.arch}", "TM_OPT_LEVEL": f"TM_OPT{target.level}"}
+        if target.header:
+            defines["TM_ARCH_HEADER"] = f'"{target.header}"'
         sources = [MAIN, DEVICE / "tm_model.c", DEVICE / "tm_layers.c"]
+        chip = find_chip(target.core)
+        chip = replace(
+            chip, core=replace(chip.core, optimize={})
+        )  # the plain -O3, which TinyMaix was measured with too
         self.firmware = build(
             sources,
-            find_chip(target.core),
+            chip,
             include=[DEVICE],
             optimize=target.optimize,
             out_dir=folder,
             defines=defines,
         )
         self.machine = open_machine(self.firmware)
+        self.target = target
+
+    def check(self, path: Path, samples: int) -> None:
+        """Assert the golden output bytes of a shipped .tmdl for its first samples."""
+        self.load(path.read_bytes())
+        for k, (x, y) in enumerate(expected(path)[:samples]):
+            output, _, _ = self.run(x, len(y))
+            assert output == y, f"{path.stem}, sample {k}, on {self.target.name}"
 
     def load(self, model: bytes) -> None:
         """Load a .tmdl file."""
@@ -67,6 +111,16 @@ class Device:
         return done.memory["tm_output"], done.instructions or 0, done.cycles or 0
 
 
+def open_or_skip(target: Target, folder: Path) -> Device:
+    """The device, or the test skipped where its emulator is not installed."""
+    try:
+        return Device(target, folder)
+    except ToolError as error:
+        if find_chip(target.core).core.emulator == "qemu":
+            pytest.skip(str(error))
+        raise
+
+
 def expected(path: Path) -> list[tuple[Array, bytes]]:
     """(int8 input, bytes of the dequantized output) of a shipped .tmdl, from its .tflite's reference vectors."""
     tflite = path.parent.parent / "tflite" / f"{path.stem}.tflite"
@@ -77,3 +131,8 @@ def expected(path: Path) -> list[tuple[Array, bytes]]:
         inputs = [golden_inputs(graph, seed) for seed in range(2)]
         samples = [(x[0], graph.run(x)[0]) for x in inputs]
     return [(x, ((y.astype(np.float32) + 128) / 256).astype("<f4").tobytes()) for x, y in samples]
+
+
+def shipped(most: int = 1 << 20) -> list[Path]:
+    """The shipped int8 files of at most so many bytes."""
+    return [path for path in model_files("tinymaix/tmdl/*_q.tmdl") if path.stat().st_size <= most]
