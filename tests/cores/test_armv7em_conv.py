@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from tests.cores.armv7em_cases import check, layer
 from tests.ops.make import sample
+from tinymaix.cores.armv7em import conv, fully_connected
+from tinymaix.cores.armv7em.gemm import OVERLAPPED
 from tinymaix.graph import Node
 from tinymaix.ops.conv_2d import Conv2D
 
@@ -40,3 +42,12 @@ def convolution(draw: st.DrawFn) -> Node:
 )
 def test_convolution(core: str, optimize: str, part: int) -> None:
     check(sample(convolution(), 150)[part * 25 : part * 25 + 25], core, optimize, served=20)
+
+
+@pytest.mark.parametrize(("core", "part"), [("cortex-m4", 0), ("cortex-m33", 1), ("twins", 2)])
+def test_loads_that_overlap(core: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form of weights that only a tuner chooses."""
+    for module in (conv, fully_connected):
+        monkeypatch.setattr(module, "forms", lambda optimize: (OVERLAPPED,))
+    monkeypatch.setattr(conv, "serves", lambda node, op, requant: False)
+    check(sample(convolution(), 150)[part * 25 : part * 25 + 25], core, "speed", served=20)

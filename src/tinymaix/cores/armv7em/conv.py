@@ -14,7 +14,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.fully_connected import one_row
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
-from tinymaix.cores.armv7em.gemm import Product, block_stream
+from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream, forms
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.armv7em.weights import padded, widths
@@ -37,26 +37,22 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
     requant = prove_high_node(node, op.activation, 0, varied=True)
     if requant is None:
         return ()
-    direct = [_variant(node, op, requant, wide) for wide in widths(optimize)]
+    window, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
+    if unpadded and node.output.elements == node.output.shape[3] and window == node.input(0).shape[1:3]:
+        direct = [one_row(node, requant, wide) for wide in widths(optimize)]
+    elif unpadded and window == (1, 1) and op.stride == (1, 1):
+        direct = [pointwise(node, requant, form) for form in forms(optimize)]
+    else:
+        direct = [_variant(node, op, requant, form) for form in forms(optimize)]
     fast = [winograd(node, op, requant)] if serves(node, op, requant) else []
     limits = quantized_range(op.activation, node.output)
     ways = [*fast, *direct] if optimize == "speed" else [*direct, *fast]
     return [clamped(way, node, requant.clamp, limits) for way in ways]
 
 
-def _variant(node: Node, op: Conv2D, requant: HighRequant, wide: bool) -> Implementation:
-    window, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
-    if unpadded and node.output.elements == node.output.shape[3] and window == node.input(0).shape[1:3]:
-        return one_row(node, requant, wide)
-    if unpadded and window == (1, 1) and op.stride == (1, 1):
-        return pointwise(node, requant, wide)
-    reason = "two windows by four channels a turn, weights as " + REASON.split(" as ")[1]
-    return Implementation(
-        partial(_emit, node, op, requant, wide),
-        _scratch(node),
-        row_lead(node),
-        reason.format("halfwords" if wide else "bytes"),
-    )
+def _variant(node: Node, op: Conv2D, requant: HighRequant, form: str) -> Implementation:
+    reason = REASON.replace("pixels", "windows").format(FORMS[form])
+    return Implementation(partial(_emit, node, op, requant, form), _scratch(node), row_lead(node), reason)
 
 
 def _row_taps(node: Node) -> int:
@@ -74,19 +70,19 @@ def _scratch(node: Node) -> int:
     return 6 * padded(kernel_h * (_row_taps(node) or kernel_w * in_c)) + 8
 
 
-def _emit(node: Node, op: Conv2D, requant: HighRequant, wide: bool, code: LayerCode) -> None:
+def _emit(node: Node, op: Conv2D, requant: HighRequant, form: str, code: LayerCode) -> None:
     (n, in_h, in_w, in_c), (out_c, kernel_h, kernel_w, _) = node.input(0).shape, node.input(1).shape
     weights, row_taps = node.input(1).data, _row_taps(node)
     assert weights is not None
     rows = weights.reshape(out_c, kernel_h, kernel_w * in_c)
     if row_taps:
         rows = np.pad(rows, ((0, 0), (0, 0), (0, row_taps - kernel_w * in_c)))
-    product = Product.of(requant, wide, out_c)
+    product = Product.of(requant, form, out_c)
     code.call(
         Kernel("conv_pairs_s8", CONV_PAIRS_S8, (SMALL, WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, *product.kernels)),
         x=code.input(0),
         y=code.output(),
-        stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, wide)),
+        stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, form)),
         columns=f"(uint32_t *){code.scratch}",
         zero_x=node.input(0).q.z,
         batches=n,

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.gather import SMALL
+from tinymaix.cores.armv7em.gemm import forms
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
 from tinymaix.cores.armv7em.weights import padded, stream, widths
@@ -37,9 +38,10 @@ def choose_fully_connected(node: Node, core: Core, optimize: str) -> Sequence[Im
         requant = prove_high_node(node, op.activation, 0, varied=True, scale=SCALE // 2)
     if requant is None:
         return ()
-    kernel = one_row if single else pointwise
+    ways = [one_row(node, requant, wide) for wide in widths(optimize)] if single else []
+    ways = ways or [pointwise(node, requant, form) for form in forms(optimize)]
     limits = quantized_range(op.activation, node.output)
-    return [clamped(kernel(node, requant, wide), node, requant.clamp, limits) for wide in widths(optimize)]
+    return [clamped(way, node, requant.clamp, limits) for way in ways]
 
 
 def one_row(node: Node, requant: HighRequant, wide: bool) -> Implementation:

@@ -22,12 +22,22 @@ from tinymaix.ops.emit import Argument, Kernel
 
 SUMS = ("r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
 """Of channel 0 for both columns, of channel 1, and so on."""
-TURN = {(4, True): 16, (4, False): 8, (2, True): 8, (2, False): 8}
-"""Steps of two taps that are unrolled, by channels of a block and whether weights are halfwords."""
+HALFWORDS, OVERLAPPED, BYTES = "", "_lap", "_w8"
+"""How a kernel takes weights, as part of its name: widened and two words by one load, widened and by loads that overlap
+(fewer cycles, more instructions), or as bytes that it widens itself."""
+FORMS = {HALFWORDS: "halfwords", OVERLAPPED: "halfwords by loads that overlap", BYTES: "bytes"}
+"""In words."""
+TURN = {4: 16, 2: 8}
+"""Steps of two taps that are unrolled, by channels of a block; half as many where weights are bytes."""
 Y, NEXT, COLUMNS, ENTRY, END, LAST, FRAME = 0, 4, 8, 12, 16, 20, 24
 """Bytes from the stack pointer. Saved registers lie above the frame, arguments that fill no register above those."""
 ARGUMENTS = FRAME + 36
 NEXT_ARGUMENT, CHANNELS, CENTER, SIGNED = (ARGUMENTS + 4 * i for i in range(4))
+
+
+def forms(optimize: str) -> tuple[str, ...]:
+    """The forms of weights to try, the best guess first."""
+    return (HALFWORDS, OVERLAPPED, BYTES) if optimize == "speed" else (BYTES, HALFWORDS, OVERLAPPED)
 
 
 def blocks(out_c: int) -> list[int]:
@@ -35,14 +45,15 @@ def blocks(out_c: int) -> list[int]:
     return [4] * (out_c // 4) + [2] * (-(-(out_c % 4) // 2))
 
 
-def block_stream(weights: Array, requant: HighRequant, wide: bool) -> Array:
+def block_stream(weights: Array, requant: HighRequant, form: str) -> Array:
     """The words of a layer in the order in which `dot_columns` reads them. weights: (channels, taps) int8.
 
-    A block is the first values of its sums; of every two taps a word of each channel, halfwords, where ``wide``, else a
-    word of every two channels, whose even bytes are the taps of the first; of each channel what finishes its sum, as in
+    A block is the first values of its sums; of every two taps a word of each channel, halfwords, or for BYTES a word of
+    every two channels, whose even bytes are the taps of the first; of each channel what finishes its sum, as in
     `HighRequant.constants`, but all three where channels have shifts of their own.
     """
     channels, taps = weights.shape
+    wide = form != BYTES
     sizes = blocks(channels)
     rows = np.zeros((sum(sizes), padded(taps)), np.int8)
     rows[:channels, :taps] = np.where(requant.fixed[:, None], 0, weights)
@@ -66,32 +77,40 @@ def block_stream(weights: Array, requant: HighRequant, wide: bool) -> Array:
     return np.concatenate(parts).astype(np.int32)
 
 
-def _step(channels: int, wide: bool) -> list[str]:
+def step(channels: int, form: str) -> list[str]:
     """Two taps of a block: r0 walks the weights, r1 the columns; r2 and r3 are activations, r12 and lr weights.
 
-    Loads from two pointers in turn overlap, which LDRD does not; where weights come by LDRD, it takes fewer loads.
+    Loads from two pointers in turn overlap, which LDRD does not.
     """
-    lines = ["ldrd r2, r3, [r1], #8"] if wide else ["ldr.w r2, [r1], #4", "ldr.w lr, [r0], #4", "ldr.w r3, [r1], #4"]
+    lines = {
+        HALFWORDS: ["ldrd r2, r3, [r1], #8", "ldrd r12, lr, [r0], #8"],
+        OVERLAPPED: ["ldr.w r2, [r1], #4", "ldr.w r12, [r0], #4", "ldr.w r3, [r1], #4", "ldr.w lr, [r0], #4"],
+        BYTES: ["ldr.w r2, [r1], #4", "ldr.w lr, [r0], #4", "ldr.w r3, [r1], #4"],
+    }[form]
     for first in range(0, channels, 2):
-        if wide:
-            lines += ["ldrd r12, lr, [r0], #8"]
-        else:
+        if form == BYTES:
             lines += [*(["ldr.w lr, [r0], #4"] if first else []), "sxtb16 r12, lr", "sxtb16 lr, lr, ror #8"]
+        elif first:
+            lines += ["ldrd r12, lr, [r0], #8"]
         a, b, c, d = SUMS[2 * first : 2 * first + 4]
         lines += [f"smlad {a}, r12, r2, {a}", f"smlad {b}, r12, r3, {b}"]
         lines += [f"smlad {c}, lr, r2, {c}", f"smlad {d}, lr, r3, {d}"]
     return lines
 
 
-def _enter(channels: int, wide: bool, label: int) -> list[str]:
+def _turn(channels: int, form: str) -> int:
+    return TURN[channels] // (2 if form == BYTES and channels == 4 else 1)
+
+
+def _enter(channels: int, form: str, label: int) -> list[str]:
     """Where the loop at ``label`` is entered: behind the steps that its first turn leaves out. r1, r2: the columns."""
-    bits = TURN[channels, wide].bit_length() - 1
-    lines = ["sub r4, r1, r2", f"ubfx r4, r4, #3, #{bits}", f"movs r5, #{4 * len(_step(channels, wide))}"]
+    bits = _turn(channels, form).bit_length() - 1
+    lines = ["sub r4, r1, r2", f"ubfx r4, r4, #3, #{bits}", f"movs r5, #{4 * len(step(channels, form))}"]
     return [*lines, "mul r4, r4, r5", f"adr.w r6, {label}f", "add r4, r4, r6", "orr r4, r4, #1",
             f"str r4, [sp, #{ENTRY}]"]  # fmt: skip
 
 
-def _sums(channels: int, wide: bool, label: int) -> list[str]:
+def _sums(channels: int, form: str, label: int) -> list[str]:
     """One block's sums, complete in SUMS."""
     sums = SUMS[: 2 * channels]
     lines = [f"ldr r1, [sp, #{COLUMNS}]", f"ldm.w r0!, {{{', '.join(sums[::2])}}}"]
@@ -99,7 +118,7 @@ def _sums(channels: int, wide: bool, label: int) -> list[str]:
     lines += [f"ldr pc, [sp, #{ENTRY}]", ".p2align 2", f"{label}:"]
     return [
         *lines,
-        *repeated(TURN[channels, wide], _step(channels, wide)),
+        *repeated(_turn(channels, form), step(channels, form)),
         f"ldr r2, [sp, #{END}]",
         "cmp r1, r2",
         f"bne.w {label}b",
@@ -168,10 +187,10 @@ def _twos() -> list[str]:
     ]
 
 
-def dot_columns(requant: HighRequant, wide: bool, block: int) -> Kernel:
+def dot_columns(requant: HighRequant, form: str, block: int) -> Kernel:
     """The kernel for blocks of 4 or 2: dot_columns_4_12(stream, columns, end, y, next, channels, center, is_signed)."""
     shift, varied = requant.shift, requant.varied
-    name = f"dot_columns_{block}{'' if wide else '_w8'}{'_varied' if varied else ''}_{shift}"
+    name = f"dot_columns_{block}{form}{'_varied' if varied else ''}_{shift}"
     width, right = ("3", "constants[3 * i + 2]") if varied else ("is_signed ? 2 : 1", "0")
     code = [
         "push {r4-r11, lr}",
@@ -181,16 +200,16 @@ def dot_columns(requant: HighRequant, wide: bool, block: int) -> Kernel:
         "add r5, r5, r3",
         f"strd r2, r5, [sp, #{END}]",
         f"str r1, [sp, #{COLUMNS}]",
-        *_enter(block, wide, 2),
+        *_enter(block, form, 2),
         "1:",
-        *_sums(block, wide, 2),
+        *_sums(block, form, 2),
         *_finish(block, shift, varied, 3),
         *(_fours() if block == 4 else _twos()),
         "5:",
         f"add sp, #{FRAME}",
         "pop {r4-r11, pc}",
     ]
-    kind = "halfwords" if wide else "bytes"
+    wide = form != BYTES
     word = "(uint32_t)*w" if wide else "even_bytes((uint32_t)*w >> i % 2 * 8)"
     per_word = "" if wide else " / 2"
     prototype = f"""\
@@ -200,9 +219,9 @@ const int32_t *{name}(
     return Kernel(
         name,
         f"""\
-/* Two columns of activations with {block} channels a turn: the outputs of two pixels, ``next`` bytes apart. Weights are
- * {kind}. A block of the stream is the first values of the sums, their weights, and the constants of requantization.
- * Returns the end of the stream. */
+/* Two columns of activations with {block} channels a turn: the outputs of two pixels, ``next`` bytes apart.
+ * Weights are {FORMS[form]}. A block of the stream is the first values of the sums, their weights, and the
+ * constants of requantization. Returns the end of the stream. */
 #if defined(__ARM_FEATURE_DSP)
 {NAKED} {prototype}
 {{
@@ -264,10 +283,10 @@ class Product:
     arguments: Mapping[str, Argument]
 
     @staticmethod
-    def of(requant: HighRequant, wide: bool, out_c: int) -> Product:
+    def of(requant: HighRequant, form: str, out_c: int) -> Product:
         """For a layer of ``out_c`` channels."""
-        fours = dot_columns(requant, wide, 4) if out_c >= 4 else None
-        twos = dot_columns(requant, wide, 2) if out_c % 4 else None
+        fours = dot_columns(requant, form, 4) if out_c >= 4 else None
+        twos = dot_columns(requant, form, 2) if out_c % 4 else None
         return Product(
             (*filter(None, (fours, twos)), MULTIPLY_COLUMNS),
             {

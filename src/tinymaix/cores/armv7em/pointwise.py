@@ -6,7 +6,7 @@ from functools import partial
 
 from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.gather import SMALL
-from tinymaix.cores.armv7em.gemm import Product, block_stream
+from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Node
@@ -75,7 +75,7 @@ WIDEN_PAIR = _widen_pair()
 REASON = "two pixels by four channels a turn, weights as {}, requantized by one product"
 
 
-def pointwise(node: Node, requant: HighRequant, wide: bool) -> Implementation:
+def pointwise(node: Node, requant: HighRequant, form: str) -> Implementation:
     """A convolution whose pixels are independent rows of channels, or a fully connected layer of several rows."""
     taps, out_c = node.input(0).shape[-1], node.output.shape[-1]
     if node.op.kind == "FULLY_CONNECTED":
@@ -83,16 +83,16 @@ def pointwise(node: Node, requant: HighRequant, wide: bool) -> Implementation:
     pixels = node.output.elements // out_c
     # Both pixels of a pair are read before one is written; behind the last pair nothing is read any more.
     lead = max(0, (pixels - 1) // 2 * 2 * (out_c - taps))
-    reason = REASON.format("halfwords" if wide else "bytes")
-    emit = partial(_emit, node, requant, wide, taps, out_c, pixels)
+    reason = REASON.format(FORMS[form])
+    emit = partial(_emit, node, requant, form, taps, out_c, pixels)
     return Implementation(emit, 4 * padded(taps) + (0 if taps % 4 == 0 else 2 * padded(taps)), lead, reason)
 
 
-def _emit(node: Node, requant: HighRequant, wide: bool, taps: int, out_c: int, pixels: int, code: LayerCode) -> None:
+def _emit(node: Node, requant: HighRequant, form: str, taps: int, out_c: int, pixels: int, code: LayerCode) -> None:
     weights = node.input(1).data
     assert weights is not None
-    words = block_stream(weights.reshape(out_c, taps), requant, wide)
-    product = Product.of(requant, wide, out_c)
+    words = block_stream(weights.reshape(out_c, taps), requant, form)
+    product = Product.of(requant, form, out_c)
     code.call(
         Kernel("pointwise_s8", POINTWISE_S8, (SMALL, WIDEN_PAIR, *product.kernels)),
         x=code.input(0),

@@ -19,6 +19,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
+from tinymaix.cores.armv7em.gemm import OVERLAPPED, step
 from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.exact_high import SCALE, HighRequant
 from tinymaix.graph import Array, Node
@@ -29,7 +30,6 @@ from tinymaix.plan import row_lead
 POSITIONS, BLOCK = 16, 4
 FILTER = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
 """Twice G of the paper."""
-SUMS = ("r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
 TURN = 16
 """Steps of two channels that are unrolled."""
 ENTRY, END, SIZE, PLACE, LAST, FRAME = 0, 4, 8, 12, 16, 20
@@ -176,24 +176,14 @@ static {prototype}
     )
 
 
-def _step() -> list[str]:
-    """Two input channels of a block: r0 walks the weights, r1 the activations."""
-    lines = ["ldrd r2, r3, [r1], #8"]
-    for first in (0, 2):
-        a, b, c, d = SUMS[2 * first : 2 * first + 4]
-        lines += ["ldrd r12, lr, [r0], #8", f"smlad {a}, r12, r2, {a}", f"smlad {b}, r12, r3, {b}"]
-        lines += [f"smlad {c}, lr, r2, {c}", f"smlad {d}, lr, r3, {d}"]
-    return lines
-
-
 def _first_step() -> list[str]:
-    """The same, but the sums begin here."""
-    return [line.rsplit(",", 1)[0].replace("smlad", "smuad") if "smlad" in line else line for line in _step()]
+    """A step at which the sums begin."""
+    steps = step(BLOCK, OVERLAPPED)
+    return [line.rsplit(",", 1)[0].replace("smlad", "smuad") if "smlad" in line else line for line in steps]
 
 
 def dot_positions() -> Kernel:
     """The kernel: winograd_dot(stream, tiles, size, sums) -> the end of the weights."""
-    step = _step()
     code = [
         "push {r4-r11, lr}",
         f"sub sp, #{FRAME}",
@@ -204,7 +194,7 @@ def dot_positions() -> Kernel:
         f"str r3, [sp, #{LAST}]",
         "rsb r2, r2, #8",
         f"ubfx r2, r2, #3, #{TURN.bit_length() - 1}",
-        f"movs r3, #{4 * len(step)}",
+        f"movs r3, #{4 * len(_first_step())}",
         "mul r2, r2, r3",
         "adr.w r3, 2f",
         "add r2, r2, r3",
@@ -215,7 +205,7 @@ def dot_positions() -> Kernel:
         f"ldr pc, [sp, #{ENTRY}]",
         ".p2align 2",
         "2:",
-        *repeated(TURN, step),
+        *repeated(TURN, step(BLOCK, OVERLAPPED)),
         f"ldrd r2, r3, [sp, #{END}]",
         "cmp r1, r2",
         "bne.w 2b",
