@@ -8,17 +8,17 @@ a block has, the fewer are widened twice and the fewer calls there are, and the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.depthwise_dot import Distances, Dot, code, dot_kernel
+from tinymaix.cores.armv7em.depthwise_dot import Distances, Dot, dot_kernel, instructions
 from tinymaix.cores.armv7em.depthwise_taps import Tile
 from tinymaix.cores.armv7em.depthwise_widen import LANES, widen_rows
 from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.core import Core
-from tinymaix.cores.exact_high import prove_high_node
+from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Array, Node
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
@@ -75,6 +75,12 @@ class Layer:
         single = self.out_h == 1
         lanes = min(self.in_c, LANES)
         return Tile(self.kernel, self.stride, self.dilation, lanes, 1 if single else rows, 1 if single else 2)
+
+    def dot(self, tile: Tile, requant: HighRequant, distances: Distances | None) -> Dot:
+        """The kernel that sums: its inner loop takes the way that has more turns."""
+        across = self.out_w > 1 and self.out_w >= min(tile.rows, self.out_h)
+        odd = Dot(tile, requant, distances, across, True)
+        return odd if self.out_w % 2 or len(instructions(odd)) <= LITTLE_CODE else replace(odd, odd=False)
 
     def blocks(self, tile: Tile) -> Iterator[tuple[int, int]]:
         """(first output row, rows) of each block, as in the emitted C: an even number of rows, where turns have two.
@@ -137,13 +143,12 @@ def choose_depthwise_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[
         sizes.reverse()
     tiles = dict.fromkeys(layer.tile(rows) for rows in sizes)
     distances = Distances(layer.out_c, layer.out_w * layer.out_c)
-    odd = layer.out_w % 2 == 1 or len(code(Dot(next(iter(tiles)), requant, None, True))) <= LITTLE_CODE
-    dots = [Dot(tile, requant, near, odd) for tile in tiles for near in (None, distances)]
+    dots = [layer.dot(tile, requant, near) for tile in tiles for near in (None, distances)]
     limits = quantized_range(op.activation, node.output)
     return [
         clamped(_implementation(node, layer, dot), node, requant.clamp, limits)
         for dot in dots
-        if not dot.far and len(code(dot)) <= MOST_CODE
+        if not dot.far and len(instructions(dot)) <= MOST_CODE
     ]
 
 

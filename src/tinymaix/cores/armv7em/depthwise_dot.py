@@ -2,7 +2,7 @@
 
 A turn is straight code over the products of `depthwise_taps`: loads come in bursts, since loads in a row overlap, and
 no sum is set to its first value by an instruction of its own. Few weights stay in registers, many are widened to the
-stack. The turns go down a pair of columns, where all offsets are literals, then on to the next pair of columns.
+stack. Turns follow each other along a row, or down a pair of columns where that is longer.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ NEAR = 4095
 NEAR_PAIR = 1020
 """The largest literal offset of a load or store, and of one of two words."""
 
-START, CONSTANTS, END, TRAVEL, JUMP, ALL_COLUMNS, LAST, CHANNEL, PLANE, OUT, COUNT, LONE, WEIGHTS = (
-    *(0, 4),
-    *range(16, 60, 4),
-)
-"""Where things stand on the stack; CHANNEL to COUNT as the first four arguments come."""
+START, CONSTANTS, STOP, INNER, OUTER, JUMP, LAST, CHANNEL, PLANE, OUT, COUNT, LONE, WEIGHTS = (0, 4, *range(16, 60, 4))
+"""Where things stand on the stack; CHANNEL to COUNT as the first four arguments come.
+
+The inner loop of turns moves r0 by INNER bytes to STOP; the outer one moves STOP by OUTER bytes to LAST, and r1 by JUMP.
+"""
 
 Operand = tuple[str, int, int]
 """("x", row, pair) of the widened rows, ("w", word, 0) of weights on the stack."""
@@ -48,6 +48,7 @@ class Dot:
     tile: Tile
     requant: HighRequant
     distances: Distances | None
+    across: bool  # whether the inner loop goes along a row rather than down a pair of columns
     odd: bool  # whether rows of an odd number of outputs occur, whose last column takes code of its own
 
     @property
@@ -79,19 +80,19 @@ class Dot:
         return POOL[: len(POOL) - len(self.weights)]
 
     @property
-    def flat(self) -> bool:
-        """Whether a block has the rows of one turn, so that turns only go on to the right."""
-        return self.tile.rows == self.tile.turn
-
-    @property
-    def turn_bytes(self) -> int:
-        """From a turn's widened rows to those of the next turn."""
-        return self.column_bytes if self.flat else self.tile.turn * self.tile.stride[0] * self.tile.row_bytes
-
-    @property
-    def column_bytes(self) -> int:
+    def right_bytes(self) -> int:
         """From a pair of columns to the next."""
         return self.tile.pitch * self.tile.stride[1] * COLUMNS // 2
+
+    @property
+    def down_bytes(self) -> int:
+        """From the widened rows of a turn to those of the next one below."""
+        return self.tile.turn * self.tile.stride[0] * self.tile.row_bytes
+
+    @property
+    def step_bytes(self) -> int:
+        """By which the inner loop moves r0."""
+        return self.right_bytes if self.across else self.down_bytes
 
     @property
     def far(self) -> bool:
@@ -99,7 +100,7 @@ class Dot:
         products = self.tile.products(COLUMNS)
         reach = max(p.pair for p in products) * self.tile.pitch + max(p.row for p in products) * self.tile.row_bytes
         out = self.distances.down * self.tile.turn + self.distances.step if self.distances else 0
-        return max(reach, self.column_bytes, out) > NEAR or self.argument(5) > NEAR_PAIR
+        return max(reach, self.right_bytes, out) > NEAR or self.argument(5) > NEAR_PAIR
 
     @property
     def name(self) -> str:
@@ -107,7 +108,7 @@ class Dot:
         tile = self.tile
         parts = ["depthwise_dot", f"{tile.kernel[0]}x{tile.kernel[1]}", f"s{_pair(tile.stride)}"]
         parts += [f"d{_pair(tile.dilation)}"] * (tile.dilation != (1, 1)) + [f"r{tile.rows}"]
-        parts += [f"c{tile.lanes}"] * (tile.lanes != 4) + ["single"] * (tile.turn == 1)
+        parts += [f"c{tile.lanes}"] * (tile.lanes != 4) + ["single"] * (tile.turn == 1) + ["down"] * (not self.across)
         parts += ["even"] * (not self.odd) + ["signed"] * self.requant.signed + ["varied"] * self.requant.varied
         parts += [str(self.requant.shift)]
         parts += [f"{self.distances.step}_{self.distances.down}"] if self.distances else []
@@ -118,32 +119,27 @@ def _pair(sizes: tuple[int, int]) -> str:
     return str(sizes[0]) if sizes[0] == sizes[1] else f"{sizes[0]}x{sizes[1]}"
 
 
-def code(dot: Dot) -> list[str]:
+def instructions(dot: Dot) -> list[str]:
     """The function's assembly."""
     a, b, c, d = dot.free[:4]
-    lines = [*_begin(dot), "3:", *_channel(dot), f"ldr {b}, [sp, #{ALL_COLUMNS}]"]
-    if not dot.flat:
-        lines += [f"ldr {a}, [sp, #{TRAVEL}]", f"add {a}, r0, {a}", f"str {a}, [sp, #{END}]"]
-    lines += [f"add {c}, {'r0' if dot.flat else a}, {b}", f"str {c}, [sp, #{LAST}]"]
-    lines += [f"cmp {b}, #0", "beq.w 5f", ".balign 4", "1:", *_turn(dot, COLUMNS), "bne.w 1b"]
-    if not dot.flat:
-        lines += [
-            f"ldr {b}, [sp, #{TRAVEL}]",
-            f"ldr {c}, [sp, #{JUMP}]",
-            f"ldr {d}, [sp, #{LAST}]",
-            f"ldr {a}, [sp, #{END}]",
-            f"add r1, r1, {c}",
-            f"add {a}, {a}, #{dot.column_bytes}",
-            f"str {a}, [sp, #{END}]",
-            f"sub r0, {a}, {b}",
-            f"cmp {a}, {d}",
-            "bne.w 1b",
-        ]
-    lines += ["5:"]
-    if dot.odd:
-        lines += [f"ldr {a}, [sp, #{LONE}]", f"cmp {a}, #0", "beq.w 4f"]
-        lines += _turn(dot, 1) if dot.flat else [".balign 4", "2:", *_turn(dot, 1), "bne.w 2b"]
-    lines += ["4:", f"ldr {a}, [sp, #{COUNT}]", f"subs {a}, {a}, #1", f"str {a}, [sp, #{COUNT}]", "bne.w 3b"]
+    lines = [*_begin(dot), "3:", *_channel(dot)]
+    lines += [f"ldr {a}, [sp, #{INNER}]", f"ldr {b}, [sp, #{OUTER}]", f"add {a}, r0, {a}", f"str {a}, [sp, #{STOP}]"]
+    lines += [f"add {c}, {a}, {b}", f"str {c}, [sp, #{LAST}]"]
+    lines += [] if dot.across else [f"cmp {b}, #0", "beq.w 5f"]
+    lines += [".balign 4", "1:", *_turn(dot, COLUMNS), "bne.w 1b"]
+    lone = [f"ldr {a}, [sp, #{LONE}]", f"cmp {a}, #0", "beq.w 5f"] if dot.odd else []
+    if dot.odd and dot.across:
+        lines += [*lone, *_turn(dot, 1), "5:"]
+    if not dot.across or dot.tile.rows > dot.tile.turn:
+        lines += [f"ldr {b}, [sp, #{INNER}]", f"ldr {c}, [sp, #{JUMP}]", f"ldr {d}, [sp, #{LAST}]"]
+        lines += [f"ldr {a}, [sp, #{STOP}]", f"add r1, r1, {c}"]
+        lines += [f"add {a}, {a}, #{dot.down_bytes if dot.across else dot.right_bytes}"]
+        lines += [f"str {a}, [sp, #{STOP}]", f"sub r0, {a}, {b}", f"cmp {a}, {d}", "bne.w 1b"]
+    if not dot.across:
+        lines += ["5:"]
+    if dot.odd and not dot.across:
+        lines += [*lone, ".balign 4", "2:", *_turn(dot, 1), "bne.w 2b", "5:"]
+    lines += [f"ldr {a}, [sp, #{COUNT}]", f"subs {a}, {a}, #1", f"str {a}, [sp, #{COUNT}]", "bne.w 3b"]
     return [*lines, f"add sp, #{dot.frame}", "pop {r4-r11, pc}"]
 
 
@@ -158,17 +154,22 @@ def _begin(dot: Dot) -> list[str]:
         f"ldrd r6, r7, [sp, #{dot.argument(3)}]",
         f"mov r8, #{dot.tile.stride[0] * dot.tile.row_bytes}",
         "mul r8, r4, r8",
-        f"str r8, [sp, #{TRAVEL}]",
-        "mul r9, r4, r7",
-        "rsb r9, r9, r6, lsl #1",
-        f"str r9, [sp, #{JUMP}]",
         "lsr r10, r5, #1",
-        f"movw r11, #{dot.column_bytes}",
-        "mul r10, r10, r11",
-        f"str r10, [sp, #{ALL_COLUMNS}]",
+        f"movw r11, #{dot.right_bytes}",
+        "mul r11, r10, r11",
+        f"strd {'r11, r8' if dot.across else 'r8, r11'}, [sp, #{INNER}]",
+        *_jump(dot),
+        f"str r9, [sp, #{JUMP}]",
         "and r5, r5, #1",
         f"str r5, [sp, #{LONE}]",
     ]
+
+
+def _jump(dot: Dot) -> list[str]:
+    """r9 = what r1 lacks at the end of the inner loop: r4 are rows, r10 pairs of columns, r6 step, r7 down."""
+    if dot.across:
+        return ["mul r9, r10, r6", f"mov r12, #{dot.tile.turn}", "mul r12, r12, r7", "sub r9, r12, r9, lsl #1"]
+    return ["mul r9, r4, r7", "rsb r9, r9, r6, lsl #1"]
 
 
 def _channel(dot: Dot) -> list[str]:
@@ -205,7 +206,9 @@ def _turn(dot: Dot, columns: int) -> list[str]:
 def _sums(dot: Dot, columns: int, sums: dict[tuple[int, int], str], spare: Sequence[str]) -> list[str]:
     """All products of a turn; r0 moves on to the next one."""
     products = dot.tile.products(columns)
-    following: Operand = ("x", 0, dot.tile.stride[1]) if dot.flat else ("x", dot.turn_bytes // dot.tile.row_bytes, 0)
+    following: Operand = ("x", dot.down_bytes // dot.tile.row_bytes, 0)
+    if dot.across:
+        following = ("x", 0, dot.tile.stride[1])
     if dot.resident:  # each word of pixels is read once; the row with that with which the next turn begins comes last
         products.sort(key=lambda p: (p.row == following[1], p.row, p.pair))
     bursts = _bursts(dot, products, spare)
@@ -215,7 +218,7 @@ def _sums(dot: Dot, columns: int, sums: dict[tuple[int, int], str], spare: Seque
     for number, (loads, group) in enumerate(bursts):
         final = number == len(bursts) - 1
         for operand, register in sorted(loads, key=lambda load: (load[0] == following, load[0])):
-            moved = final and operand == following and dot.turn_bytes < 256
+            moved = final and operand == following and dot.step_bytes < 256
             kind, index, pair = operand
             offset = index * dot.tile.row_bytes + pair * dot.tile.pitch
             place = f"[sp, #{WEIGHTS + 4 * index}]" if kind == "w" else f"[r0, #{offset}]" + "!" * moved
@@ -224,7 +227,7 @@ def _sums(dot: Dot, columns: int, sums: dict[tuple[int, int], str], spare: Seque
             total = sums[product.output]
             lines.append(product.line(total, x, w, total if product.output in begun else start))
             begun.add(product.output)
-    return lines if moved else [*lines, f"add r0, r0, #{dot.turn_bytes}"]
+    return lines if moved else [*lines, f"add r0, r0, #{dot.step_bytes}"]
 
 
 def _bursts(
@@ -268,8 +271,7 @@ def _finish(dot: Dot, sums: Sequence[str], spare: Sequence[str]) -> list[str]:
     requant = dot.requant
     multiplier, sign, right = (f"[sp, #{CONSTANTS + offset}]" for offset in (0, 4, 4 + 4 * requant.signed))
     center = f"[sp, #{dot.argument(5)}]"
-    lines = [f"ldr {a}, {sign if requant.signed else multiplier}", f"ldr {b}, [sp, #{LAST if dot.flat else END}]"]
-    lines += [f"cmp r0, {b}"]
+    lines = [f"ldr {a}, {sign if requant.signed else multiplier}", f"ldr {b}, [sp, #{STOP}]", f"cmp r0, {b}"]
     if requant.signed:
         for total in sums:
             lines += [f"and {b}, {a}, {total}, asr #31", f"sub {total}, {total}, {b}"]
@@ -288,23 +290,24 @@ def _finish(dot: Dot, sums: Sequence[str], spare: Sequence[str]) -> list[str]:
 
 
 def _store(dot: Dot, columns: int, sums: dict[tuple[int, int], str], spare: Sequence[str]) -> list[str]:
-    """r1 moves on to the next turn."""
+    """r1 moves on to the next turn; not behind a lone column at the end of a row."""
     rows = range(dot.tile.turn)
+    ends = dot.across and columns == 1
     if dot.distances:
         step, down = dot.distances.step, dot.distances.down
         lines = [f"strb {total}, [r1, #{row * down + column * step}]" for (row, column), total in sums.items()]
-        return [*lines, f"add r1, r1, #{COLUMNS * step if dot.flat else dot.tile.turn * down}"]
+        return lines if ends else [*lines, f"add r1, r1, #{COLUMNS * step if dot.across else dot.tile.turn * down}"]
     (step_in, down_in), at, lines = spare[:2], "r1", []
     lines += [f"ldr {step_in}, [sp, #{dot.argument(3)}]"] if columns > 1 else []
-    lines += [f"ldr {down_in}, [sp, #{dot.argument(4)}]"] if not dot.flat or rows[-1] else []
+    lines += [] if dot.across and not rows[-1] else [f"ldr {down_in}, [sp, #{dot.argument(4)}]"]
     for row in rows:
         last = row == rows[-1]
         below = "r1" if last else sums[row, 0]  # which has been stored by then
         right = [f"strb {sums[row, 1]}, [{at}, {step_in}]"] if columns > 1 else []
-        move = [] if last and dot.flat else [f"add {below}, {at}, {down_in}"]
+        move = [] if last and dot.across else [f"add {below}, {at}, {down_in}"]
         lines += [f"strb {sums[row, 0]}, [{at}]", *(right + move if below == at else move + right)]
         at = below
-    return [*lines, *([f"add r1, r1, {step_in}, lsl #1"] if dot.flat and columns > 1 else [])]
+    return lines if ends or not dot.across else [*lines, f"add r1, r1, {step_in}, lsl #1"]
 
 
 def dot_kernel(dot: Dot) -> Kernel:
@@ -325,7 +328,7 @@ void {dot.name}(
 {NAKED} {prototype}
 {{
     __asm__ volatile(
-{assembly(code(dot))});
+{assembly(instructions(dot))});
 }}
 #else
 static {prototype}
