@@ -10,7 +10,7 @@ import pytest
 
 from tests.oracles import check_compiled, one_op, random_inputs
 from tinymaix.graph import Array, Graph, ModelError, Tensor
-from tinymaix.ops.recurrent import GRU, LSTM, Recurrent, SimpleRNN
+from tinymaix.ops.recurrent import GRU, LSTM, STATE, Recurrent, SimpleRNN
 
 FLOAT = np.dtype("float32")
 CASES: list[Recurrent] = [
@@ -25,12 +25,17 @@ CASES: list[Recurrent] = [
 ]
 
 
-def graph(op: Recurrent, shape: tuple[int, int, int] = (2, 5, 3), units: int = 4, biases: bool = True) -> Graph:
+def graph(
+    op: Recurrent, shape: tuple[int, int, int] = (2, 5, 3), units: int = 4, biases: bool = True, keep: bool = False
+) -> Graph:
     rng = np.random.default_rng(units)
     gates = op.gates * units
     shapes = [(gates, shape[2]), (gates, units), *([(gates,)] * (1 + isinstance(op, GRU)) if biases else [])]
     constants = [Tensor(f"w{i}", s, FLOAT, None, rng.uniform(-1, 1, s).astype(FLOAT)) for i, s in enumerate(shapes)]
     inputs: list[Tensor | None] = [Tensor("x", shape, FLOAT), *constants]
+    if keep:
+        state = (shape[0], op.states, units)
+        inputs += [None] * (STATE - len(inputs)) + [Tensor("state", state, FLOAT, initial=np.zeros(state, FLOAT))]
     return one_op(op, inputs, [Tensor("y", op.infer(inputs)[0], FLOAT)])
 
 
@@ -95,7 +100,16 @@ def test_reference(op: Recurrent, biases: bool) -> None:
 def test_compiled() -> None:
     graphs = [graph(op, biases=biases) for op in CASES for biases in (True, False)]
     graphs.append(graph(LSTM(sequences=True), (1, 1, 1), units=1))
-    check_compiled([(g, [random_inputs(g, seed) for seed in range(2)]) for g in graphs], tolerance=4e-6)
+    graphs += [graph(op, (2, 2, 3), keep=True) for op in CASES]
+    check_compiled([(g, [random_inputs(g, seed) for seed in range(3)]) for g in graphs], tolerance=4e-6)
+
+
+@pytest.mark.parametrize("op", [SimpleRNN(sequences=True), LSTM(sequences=True), GRU(sequences=True)], ids=str)
+def test_a_state_goes_on_from_run_to_run(op: Recurrent) -> None:
+    whole, step = graph(op, (2, 6, 3)), graph(op, (2, 2, 3), keep=True)
+    (x,) = random_inputs(whole)
+    found = np.concatenate([y for (y,) in step.run_sequence([[part] for part in np.split(x, 3, axis=1)])], axis=1)
+    np.testing.assert_allclose(found, whole.run([x])[0], atol=1e-6)
 
 
 def test_shapes_that_do_not_fit() -> None:

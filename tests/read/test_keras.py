@@ -195,3 +195,22 @@ def test_functions_of_tensorflow() -> None:
     x = np.array([[-2.0, 0.5, 4.0]], np.float32)
     np.testing.assert_allclose(graph.run([x])[0], x * np.clip(x + 3, 0, 6) / 6, atol=1e-6)
     assert [node.op.kind for node in simplify(graph).nodes] == ["HARD_SWISH"]
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("SimpleRNN", 1)])
+def test_stateful_layers_go_on_from_run_to_run(kind: str, gates: int) -> None:
+    """A layer that sees a step a run gives what one that sees the whole sequence gives."""
+    rng = np.random.default_rng(5)
+    shapes = [(3, gates * 4), (4, gates * 4), (gates * 4,)]
+    weights = {
+        f"layers/{kind.lower() if kind != 'SimpleRNN' else 'simple_rnn'}/cell/vars/{i}": rng.uniform(-1, 1, shape)
+        for i, shape in enumerate(shapes)
+    }
+    x = rng.uniform(-1, 1, (1, 5, 3)).astype(np.float32)
+    whole = layer(kind, "r", units=4, return_sequences=True)
+    step = layer(kind, "r", units=4, return_sequences=True, stateful=True)
+    expected = read_bytes(archive(sequential(whole, shape=(None, 5, 3)), weights)).run([x])[0]
+    graph = simplify(read_bytes(archive(sequential(step, shape=(1, 1, 3)), weights)))
+    found = [y for (y,) in graph.run_sequence([[x[:, t : t + 1]] for t in range(5)])]
+    np.testing.assert_allclose(np.concatenate(found, axis=1), expected, atol=1e-6)
+    assert "reset" in compile_graph(graph, find("cortex-m4"), name="net").files["model.h"]

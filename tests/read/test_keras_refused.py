@@ -53,7 +53,7 @@ def test_layers(case: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-@pytest.mark.parametrize("key", ["stateful", "return_state"])
+@pytest.mark.parametrize("key", ["return_state", "time_major"])
 def test_recurrent_states(kind: str, key: str) -> None:
     with pytest.raises(ModelError, match=key):
         read_bytes(archive(sequential(layer(kind, "r", units=2, **{key: True}), shape=(None, 5, 3)), KERNEL))

@@ -47,10 +47,15 @@ GATE_FUNCTIONS: dict[str, tuple[Callable[[Array], Array], Kernel]] = {
 """Functions that a gate may apply: (numpy, C kernel of (x, y, n) that may work in place)."""
 
 
+STATE = 5
+"""Index of the input that keeps the states from run to run."""
+
+
 @dataclass(frozen=True)
 class Recurrent(Operator):
     """Inputs: x (batch, steps, features), kernel (gates * units, features), recurrent kernel (gates * units, units),
-    optional bias (gates * units). The hidden state begins with zeros.
+    optional bias (gates * units). The hidden state begins with zeros, or where the run before ended: then input 5 is a
+    state tensor (batch, `states`, units).
 
     Output: (batch, steps, units) where ``sequences``, else (batch, units). With ``reverse`` the last step is computed
     first; a sequence keeps the order of x.
@@ -84,6 +89,9 @@ class Recurrent(Operator):
             raise ModelError(f"a recurrent kernel {list(recurrent)} must be {[kernel[0], units]}")
         if not self.sequences and not x[1]:
             raise ModelError("a sequence of no steps has no last state")
+        state = inputs[STATE] if len(inputs) > STATE else None
+        if state is not None and (not state.is_state or state.shape != (x[0], self.states, units)):
+            raise ModelError(f"'{state.name}' {list(state.shape)} must be a state of {[x[0], self.states, units]}")
         return [(x[0], x[1], units) if self.sequences else (x[0], units)]
 
     def problems(self, node: Node) -> list[str]:
@@ -97,12 +105,12 @@ class Recurrent(Operator):
             *(
                 f"'{t.name}' must be a float32 constant"
                 for t in node.present[1:]
-                if t.data is None or t.dtype != np.float32
+                if (t.data is None and not t.is_state) or t.dtype != np.float32
             ),
             *(
                 f"bias '{t.name}' has {t.elements} values; {gates} are needed"
                 for t in node.present[3:]
-                if t.elements != gates
+                if not t.is_state and t.elements != gates
             ),
         ]
 
@@ -112,11 +120,16 @@ class Recurrent(Operator):
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         x, kernel = array(inputs[0]), array(inputs[1])
+        kept = array(inputs[STATE]) if len(inputs) > STATE and inputs[STATE] is not None else None
         states = np.zeros((self.states, x.shape[0], kernel.shape[0] // self.gates), np.float32)
+        if kept is not None:
+            states = np.moveaxis(kept, 1, 0).copy()
         y = np.zeros((*x.shape[:2], states.shape[2]), np.float32)
         for t in reversed(range(x.shape[1])) if self.reverse else range(x.shape[1]):
-            states = self.step(x[:, t], states, [None if a is None else array(a) for a in inputs[1:]])
+            states = self.step(x[:, t], states, [None if a is None else array(a) for a in inputs[1:STATE]])
             y[:, t] = states[0]
+        if kept is not None:
+            kept[...] = np.moveaxis(states, 0, 1)
         return [y if self.sequences else states[0]]
 
     def step(self, x: Array, states: Array, constants: Sequence[Array | None]) -> Array:
@@ -127,7 +140,8 @@ class Recurrent(Operator):
         return GATE_FUNCTIONS[name][0](x)
 
     def scratch(self, node: Node) -> int:
-        return 4 * (self.scratch_gates + self.states) * node.output.shape[-1]
+        kept = 0 if node.states else self.states
+        return 4 * (self.scratch_gates + kept) * node.output.shape[-1]
 
     @property
     def scratch_gates(self) -> int:
@@ -135,20 +149,22 @@ class Recurrent(Operator):
         return self.gates
 
     def emit(self, node: Node, code: LayerCode) -> None:
-        batch, steps, features = node.input(0).shape
+        (batch, steps, features), units = node.input(0).shape, node.output.shape[-1]
         code.call(
             self.kernel(),
             x=code.input(0),
             y=code.output(),
+            state=code.input(STATE) if node.states else f"(float *){code.scratch} + {self.scratch_gates * units}",
             scratch=f"(float *){code.scratch}",
             weights=code.constant("weights", array(node.input(1).data)),
             recurrent=code.constant("recurrent", array(node.input(2).data)),
             batches=batch,
             steps=steps,
             features=features,
-            units=node.output.shape[-1],
+            units=units,
             reverse=int(self.reverse),
             sequences=int(self.sequences),
+            keep=int(bool(node.states)),
             **self.biases(node, code),
         )
 

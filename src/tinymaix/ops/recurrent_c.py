@@ -69,18 +69,24 @@ static void gates_f32(const float *x, float *y, const float *weights, const floa
 )
 
 
-def _kernel(name: str, comment: str, parameters: str, variables: str, step: str, needs: tuple[Kernel, ...]) -> Kernel:
+def _kernel(
+    name: str, comment: str, states: int, parameters: str, variables: str, step: str, needs: tuple[Kernel, ...]
+) -> Kernel:
     """The loops over batches and steps around ``step``, which takes the input at ``row`` and updates ``h``."""
     return Kernel(
         name,
         f"""\
-/* {comment} The states begin with zeros; `scratch` holds them and the gates of one step. */
-static void {name}(const float *x, float *y, float *scratch, const float *weights, const float *recurrent,
-    const float *bias, {parameters}int batches, int steps, int features, int units, int reverse, int sequences)
+/* {comment} `state` has the {states} x units values of a batch, which begin with zeros unless `keep`; then each batch
+ * has its own. `scratch` holds the gates of one step. */
+static void {name}(const float *x, float *y, float *state, float *scratch, const float *weights,
+    const float *recurrent, const float *bias, {parameters}int batches, int steps, int features, int units, int reverse,
+    int sequences, int keep)
 {{
 {variables}\
     for (int n = 0; n < batches; n++, x += (int32_t)steps * features) {{
-        memset(h, 0, (size_t)units * sizeof *h * STATES);
+        float *h = keep ? state + (int32_t)n * {states} * units : state;
+        if (!keep)
+            memset(h, 0, (size_t){states} * units * sizeof *h);
         for (int s = 0; s < steps; s++) {{
             int t = reverse ? steps - 1 - s : s;
             const float *row = x + (int32_t)t * features;
@@ -93,7 +99,7 @@ static void {name}(const float *x, float *y, float *scratch, const float *weight
         y += sequences ? (int32_t)steps * units : units;
     }}
 }}
-""".replace(" * STATES", " * 2" if "*c =" in variables else ""),
+""",
         needs,
     )
 
@@ -104,8 +110,9 @@ def rnn_kernel(activation: str, needs: tuple[Kernel, ...]) -> Kernel:
     return _kernel(
         f"simple_rnn_{activation}_f32",
         "Simple recurrent layer.",
+        1,
         "",
-        "    float *h = scratch, *next = h + units;\n",
+        "    float *next = scratch;\n",
         f"""\
             gates_f32(row, next, weights, bias, features, units);
             gates_f32(h, next, recurrent, NULL, units, units);
@@ -121,11 +128,11 @@ def lstm_kernel(activation: str, gate: str, needs: tuple[Kernel, ...]) -> Kernel
     return _kernel(
         f"lstm_{activation}_{gate}_f32",
         "LSTM, gates in the order i, f, g, o.",
+        2,
         "",
-        """\
-    float *h = scratch, *c = h + units, *i = c + units, *f = i + units, *g = f + units, *o = g + units;
-""",
+        "    float *i = scratch, *f = i + units, *g = f + units, *o = g + units;\n",
         f"""\
+            float *c = h + units;
             gates_f32(row, i, weights, bias, features, 4 * units);
             gates_f32(h, i, recurrent, NULL, units, 4 * units);
             {C_FUNCTIONS[gate]}(i, i, 2 * units);
@@ -168,10 +175,9 @@ def gru_kernel(activation: str, gate: str, reset_after: bool, needs: tuple[Kerne
     return _kernel(
         f"gru_{activation}_{gate}{'' if reset_after else '_before'}_f32",
         f"GRU, gates in the order z, r, candidate; the reset gate multiplies {'after' if reset_after else 'before'} U.",
+        1,
         "const float *recurrent_bias, ",
-        """\
-    float *h = scratch, *z = h + units, *r = z + units, *candidate = r + units, *own = candidate + units;
-""",
+        "    float *z = scratch, *r = z + units, *candidate = r + units, *own = candidate + units;\n",
         "            gates_f32(row, z, weights, bias, features, 3 * units);\n"
         + candidate.replace("GATE", C_FUNCTIONS[gate])
         + f"""\

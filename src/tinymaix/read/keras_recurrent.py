@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
+from tinymaix.ops.recurrent import STATE
 from tinymaix.read.keras_layer import Layer, rank, weight_shape
 from tinymaix.read.keras_weights import Weights
 
@@ -13,7 +14,8 @@ KINDS = {"SimpleRNN": ("SIMPLE_RNN", 1), "LSTM": ("LSTM", 4), "GRU": ("GRU", 3)}
 
 
 def recurrent(layer: Layer, x: Tensor) -> Tensor:
-    """The sequence, or its last state. A layer that goes backwards gives the sequence in the order of its steps."""
+    """The sequence, or its last state. A layer that goes backwards gives the sequence in the order of its steps, a
+    stateful one goes on where the run before ended."""
     sequences = layer.flag("return_sequences", False)
     backwards = layer.flag("go_backwards", False)
     if backwards and sequences:
@@ -55,8 +57,6 @@ def _wrapped(layer: Layer, key: str) -> Layer:
 def _one_way(layer: Layer, x: Tensor, sequences: bool, reverse: bool, weights: Weights) -> Tensor:
     rank(x, 3)
     kind, gates = KINDS[layer.kind]
-    if layer.flag("stateful", False):
-        raise ModelError("it is stateful; save the model with stateful=False, each inference then begins anew")
     if layer.flag("return_state", False):
         raise ModelError("it returns its state (return_state=True), which is not supported")
     if layer.flag("time_major", False):
@@ -76,6 +76,10 @@ def _one_way(layer: Layer, x: Tensor, sequences: bool, reverse: bool, weights: W
     for values in bias:
         rows = weight_shape(values, (2, gates * units) if after else (gates * units,), "bias")
         constants += [layer.constant(f"bias{i}", row) for i, row in enumerate(np.atleast_2d(rows))]
+    if layer.flag("stateful", False):
+        values = np.zeros((x.shape[0], 2 if kind == "LSTM" else 1, units), np.float32)
+        state = Tensor(f"{layer.name}/state", values.shape, values.dtype, initial=values)
+        return layer.op(kind, x, *constants, *[None] * (STATE - 1 - len(constants)), state, **attributes)
     return layer.op(kind, x, *constants, **attributes)
 
 

@@ -173,7 +173,7 @@ class NumberedWeights:
             key = snake_case(kind)
             number = seen[key] = seen.get(key, -1) + 1
             group = container.member(f"{key}_{number}" if number else key) if container else None
-            if group is None or group.member("vars") is None:
+            if group is None or not group.members:
                 group = self.store.named_groups.get(name)
             found.append(NumberedWeights(self.store, group))
         return found
