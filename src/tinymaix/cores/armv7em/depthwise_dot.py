@@ -26,7 +26,7 @@ NEAR_PAIR = 1020
 START, CONSTANTS, STOP, INNER, OUTER, JUMP, LAST, CHANNEL, PLANE, OUT, COUNT, LONE, WEIGHTS = (0, 4, *range(16, 60, 4))
 """Where things stand on the stack; CHANNEL to COUNT as the first four arguments come.
 
-The inner loop of turns moves r0 by INNER bytes to STOP; the outer one moves STOP by OUTER bytes to LAST, and r1 by JUMP.
+The inner loop of turns moves r0 by INNER bytes to STOP; the outer one moves STOP by OUTER bytes to LAST, r1 by JUMP.
 """
 
 Operand = tuple[str, int, int]
