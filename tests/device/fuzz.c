@@ -24,7 +24,7 @@ static size_t mutate(uint8_t *data, size_t size)
         if (draw(4) == 0) {
             at = draw((uint32_t)size);
         } else {
-            for (at = 64, layer = draw(8); layer > 0; layer--) {
+            for (at = 64, layer = draw(16); layer > 0; layer--) {
                 memcpy(&value, data + at + 4, 4);
                 if (value < 48 || value > size - at - 48)
                     break;
@@ -53,6 +53,7 @@ static tm_err_t callback(tm_mdl_t *mdl, tml_head_t *lh)
 int main(int argc, char **argv)
 {
     static uint8_t file[1 << 20], mutant[1 << 20];
+    static tm_mat_t in[255], out[255];
     FILE *f = argc == 4 ? fopen(argv[1], "rb") : NULL;
     size_t size = f ? fread(file, 1, sizeof(file), f) : 0, n;
     long rounds = argc == 4 ? atol(argv[3]) : 0, loaded = 0;
@@ -62,23 +63,26 @@ int main(int argc, char **argv)
     state = (uint32_t)atol(argv[2]) * 2654435761u + 1;
     for (; rounds > 0; rounds--) {
         tm_mdl_t mdl;
-        tm_mat_t in, out;
         uint8_t *exact;
         memcpy(mutant, file, size);
         n = mutate(mutant, size);
         exact = (uint8_t *)malloc(n ? n : 1);
         memcpy(exact, mutant, n);
-        if (tm_load_n(&mdl, exact, (uint32_t)n, NULL, 0, callback, &in) == TM_OK) {
-            size_t i, count = (size_t)in.h * in.w * in.c;
+        if (tm_load_n(&mdl, exact, (uint32_t)n, NULL, 0, callback, in) == TM_OK) {
+            size_t i, k, count;
             volatile uint8_t sink = 0;
-            for (i = 0; i < count; i++)
-                in.data[i] = (mtype_t)draw(256);
-            loaded++;
-            if (tm_run(&mdl, &in, &out) == TM_OK) {
-                count = (size_t)out.h * out.w * out.c * (mdl.b->out_deq ? sizeof(float) : 1);
+            for (k = 0; k < mdl.b->input_cnt; k++) {
+                count = (size_t)in[k].h * in[k].w * in[k].c;
                 for (i = 0; i < count; i++)
-                    sink = (uint8_t)(sink + ((uint8_t *)out.data)[i]);
+                    in[k].data[i] = (mtype_t)draw(256);
             }
+            loaded++;
+            if (tm_run(&mdl, in, out) == TM_OK)
+                for (k = 0; k < mdl.b->output_cnt; k++) {
+                    count = (size_t)out[k].h * out[k].w * out[k].c * (mdl.b->out_deq ? sizeof(float) : sizeof(mtype_t));
+                    for (i = 0; i < count; i++)
+                        sink = (uint8_t)(sink + ((uint8_t *)out[k].data)[i]);
+                }
             tm_unload(&mdl);
         }
         free(exact);

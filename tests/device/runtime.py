@@ -18,7 +18,7 @@ import pytest
 from tinymaix.graph import Array
 
 DEVICE = Path(__file__).resolve().parents[2] / "src/tinymaix/device"
-SOURCES = [DEVICE / "tm_model.c", DEVICE / "tm_layers.c", DEVICE / "tm_stat.c"]
+SOURCES = [DEVICE / "tm_model.c", DEVICE / "tm_layers.c", DEVICE / "tm_stat.c", DEVICE / "tm_more.c"]
 OLD_LOAD = """
 #include "tinymaix.h"
 tm_err_t old_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_cb_t cb, tm_mat_t *in);
@@ -74,7 +74,7 @@ def compile_c(arguments: Sequence[str | Path], name: str = "gcc") -> None:
     assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr}"
 
 
-TYPES = {
+TYPES: dict[str, np.dtype[Any]] = {
     "int8": np.dtype("int8"),
     "int16": np.dtype("int16"),
     "fp32": np.dtype("float32"),
@@ -132,11 +132,13 @@ class Model:
         self.file = aligned(len(data))
         self.file[:] = np.frombuffer(data, np.uint8)
         self.buf = None if buf_len is None else aligned(buf_len)
-        self.mdl, self.input = Mdl(), Mat()
+        self.mdl = Mdl()
         buf = c_void_p(None if self.buf is None else self.buf.ctypes.data)
         file = c_void_p(self.file.ctypes.data)
         size, room = c_uint32(len(data)), c_uint32(buf_len or 0)
-        self.error: int = library.call("tm_load_n", byref(self.mdl), file, size, buf, room, None, byref(self.input))
+        self.inputs = (Mat * 256)()  # as many as a file may say that there are
+        self.input = self.inputs[0]
+        self.error: int = library.call("tm_load_n", byref(self.mdl), file, size, buf, room, None, self.inputs)
 
     def __del__(self) -> None:
         if self.error == OK:
@@ -146,10 +148,26 @@ class Model:
         """Output for ``x``: of the model's type, or float32 where the file says so. (h, w, c)."""
         error, out = self.try_run(x, callback)
         assert error == OK, error
+        return self.array(out)
+
+    def array(self, out: Mat) -> Array:
         floats = bool(self.file[5])
         dtype, shape = np.dtype("float32") if floats else self.library.dtype, (out.h, out.w, out.c)
         data = ctypes.string_at(out.data, int(np.prod(shape)) * dtype.itemsize)
         return np.frombuffer(data, dtype).reshape(shape)
+
+    def run_all(self, inputs: Sequence[Array], outputs: int) -> list[Array]:
+        """Outputs of a model with any number of inputs."""
+        arrays = [np.ascontiguousarray(x) for x in inputs]
+        mats = (Mat * len(arrays))()
+        for mat, x in zip(mats, arrays, strict=True):
+            shape = (1, 1, 1, *x.shape[1:])[-3:]
+            mat.dims, mat.h, mat.w, mat.c, mat.data = 3, *shape, x.ctypes.data
+        outs = (Mat * outputs)()
+        self.mdl.cb = None
+        error = self.library.call("tm_run", byref(self.mdl), mats, outs)
+        assert error == OK, error
+        return [self.array(out) for out in outs]
 
     def try_run(self, x: Array, callback: Callable[[Any, Any], int] | None = None) -> tuple[int, Mat]:
         x = np.ascontiguousarray(x)

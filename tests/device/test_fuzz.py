@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,21 +24,29 @@ from tests.device.runtime import (
     compile_c,
     tmdl,
 )
+from tests.device.runtime import TYPES as MODEL_TYPES
+from tests.device.test_more import CASES, network, tensor
+from tests.oracles import one_op
+from tinymaix.write.tmdl import tmdl_bytes
+
+INT8, FLOAT = np.dtype("int8"), np.dtype("float32")
 
 
-@pytest.fixture(scope="module", params=["-DTM_OPT_LEVEL=TM_OPT0", "-DTM_OPT_LEVEL=TM_OPT1", "-DTM_SINGLE_LAYER=1"])
-def fuzzer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("fuzz") / "fuzz"
-    sanitize = [
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-        "-O1",
-        "-g",
-        request.param,
-    ]
-    sources = [Path(__file__).with_name("fuzz.c"), DEVICE / "tm_model.c", DEVICE / "tm_layers.c"]
-    compile_c(["-std=c99", *sanitize, *STRICT, "-I", DEVICE, *sources, "-o", path])
+BUILDS = ["-DTM_OPT_LEVEL=TM_OPT0", "-DTM_OPT_LEVEL=TM_OPT1", "-DTM_SINGLE_LAYER=1"]
+TYPES: dict[str, np.dtype[Any]] = {"int8": INT8, "fp32": FLOAT}
+
+
+def build(folder: Path, options: Sequence[str]) -> Path:
+    path = folder / "fuzz"
+    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
+    sources = [Path(__file__).with_name("fuzz.c"), DEVICE / "tm_model.c", DEVICE / "tm_layers.c", DEVICE / "tm_more.c"]
+    compile_c(["-std=c99", *sanitize, *options, *STRICT, "-I", DEVICE, *sources, "-o", path])
     return path
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def fuzzer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("fuzz"), [request.param])
 
 
 def every_layer() -> bytes:
@@ -85,3 +94,21 @@ def test_every_layer(fuzzer: Path, tmp_path: Path, seed: int) -> None:
 def test_shipped(fuzzer: Path, shared: Path, name: str) -> None:
     path = shared / f"models/tinymaix/tmdl/{name}.tmdl"
     assert 20 < fuzz(fuzzer, path, 1, 500) < 500
+
+
+@pytest.mark.parametrize("single", [0, 1])
+@pytest.mark.parametrize("kind", ["int8", "fp32"])
+def test_more_layers(tmp_path: Path, kind: str, single: int) -> None:
+    """A file for each new type of layer, and one with several inputs and outputs."""
+    number = list(MODEL_TYPES).index(kind)
+    fuzzer = build(tmp_path, ["-DTM_MORE_LAYERS=1", f"-DTM_SINGLE_LAYER={single}", f"-DTM_MDL_TYPE={number}"])
+    path, loaded = tmp_path / "model.tmdl", 0
+    for case in [*CASES, "network"]:
+        if case == "network":
+            graph = network(kind == "int8")
+        else:
+            op, inputs, q = CASES[case](TYPES[kind])
+            graph = one_op(op, inputs, [tensor("y", op.infer(inputs)[0], TYPES[kind], q)])
+        path.write_bytes(tmdl_bytes(graph, more_layers=True).data)
+        loaded += fuzz(fuzzer, path, 1, 400)
+    assert loaded > 1000

@@ -4,6 +4,7 @@ outputs of each layer rounded as they are stored."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -241,5 +242,5 @@ def test_int16_input(build: Build) -> None:
 @pytest.mark.parametrize("kind", range(1, 6), ids=list(r.TYPES)[1:])
 def test_strict_build(name: str, flags: list[str], kind: int, options: list[str]) -> None:
     for source in r.SOURCES[:2]:
-        command = [*flags, "-fsyntax-only", *r.STRICT, *options, f"-DTM_MDL_TYPE={kind}", source]
+        command: list[str | Path] = [*flags, "-fsyntax-only", *r.STRICT, *options, f"-DTM_MDL_TYPE={kind}", source]
         r.compile_c(command, name)

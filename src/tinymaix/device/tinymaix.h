@@ -118,8 +118,34 @@ typedef enum {
     TML_DWCONV2D = 5,
     TML_ADD = 6,
     TML_MAXCNT,
-    TML_MORE = 16 /* from here on: not in TinyMaix, see tm_more.c */
+    TML_MORE = 16, /* from here on: not in TinyMaix, see tm_more.c */
+    TML_TENSOR = 16, /* names an input or output of a model that has several */
+    TML_MAX_POOL,
+    TML_AVERAGE_POOL,
+    TML_CONCAT,
+    TML_PAD,
+    TML_SLICE,
+    TML_TRANSPOSE,
+    TML_RESIZE, /* to the nearest */
+    TML_UNARY,
+    TML_ADD2, /* activation, broadcast and constant operand, as the next four */
+    TML_SUB,
+    TML_MUL,
+    TML_MINIMUM,
+    TML_MAXIMUM,
+    TML_MORE_END
 } tm_layer_type_t;
+
+typedef enum { /* of TML_UNARY in models of floats; those of int8 bring a table */
+    TM_FN_RELU = 0,
+    TM_FN_RELU1 = 1,
+    TM_FN_RELU6 = 2,
+    TM_FN_LEAKY = 3,
+    TM_FN_HARD_SWISH = 4,
+    TM_FN_SIGMOID = 5,
+    TM_FN_TANH = 6,
+    TM_FN_MAXCNT
+} tm_fn_t;
 
 typedef enum { TM_PAD_VALID = 0, TM_PAD_SAME = 1 } tm_pad_type_t;
 
@@ -254,7 +280,8 @@ TM_INLINE tm_err_t tm_load(tm_mdl_t *mdl, const uint8_t *bin, uint8_t *buf, tm_c
 }
 void tm_unload(tm_mdl_t *mdl);
 tm_err_t tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_mat_t *out);
-/* out: dimensions and data of the output, in the main buffer; floats (dataf) where the file's out_deq is set. */
+/* out: dimensions and data of the output, in the main buffer; floats (dataf) where the file's out_deq is set.
+ * A model of several inputs or outputs takes arrays of in and out. */
 tm_err_t tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out);
 
 #if TM_ENABLE_STAT
@@ -290,6 +317,20 @@ TM_INLINE uint32_t tm_count(const uint16_t *dims)
 {
     return (uint32_t)dims[1] * dims[2] * dims[3];
 }
+
+/* Of TM_MORE_LAYERS: input k of a model is what layer k reads; its outputs are what the last layers write, in order. */
+#if TM_MORE_LAYERS
+#define TM_MORE_VERSION 2u
+#define TM_MOST_TENSORS 255u
+#define TM_INPUTS(b) ((b)->input_cnt)
+#define TM_OUTPUTS(b) ((b)->output_cnt)
+#else
+#define TM_MORE_VERSION 0u
+#define TM_MOST_TENSORS 1u
+#define TM_INPUTS(b) 1u
+#define TM_OUTPUTS(b) 1u
+#endif
+#define TML_ACT_MORE(h) (TM_MORE_LAYERS && (h)->type >= TML_MORE ? (int)((const tm_u32_t *)((h) + 1))[3] : 0)
 
 int32_t tm_round(float x);
 void tm_scale(tm_scale_t *s, uint32_t a, uint32_t b, uint32_t d);

@@ -96,21 +96,28 @@ static TM_ONCE tm_err_t check_head(const tm_mdlbin_t *b) {
     if (memcmp(b, "MAIX", 4) != 0) return TM_ERR_MAGIC;
     if (b->input_cnt == 0x0100) return TM_ERR_ENDIAN;
     if (b->mdl_type != TM_MDL_TYPE) return TM_ERR_MDLTYPE;
-    if (b->input_cnt != 1 || b->output_cnt != 1) return TM_ERR_UNSUPPORT;
-    return *(const tm_u32_t *)b->reserve ? TM_ERR_VERSION : TM_OK;
+    if (b->input_cnt - 1u >= TM_MOST_TENSORS || b->output_cnt - 1u >= TM_MOST_TENSORS) return TM_ERR_UNSUPPORT;
+    if (TM_MORE_LAYERS && (b->input_cnt > b->layer_cnt || b->output_cnt > b->layer_cnt)) return TM_ERR_SIZE;
+    return *(const tm_u32_t *)b->reserve & ~TM_MORE_VERSION ? TM_ERR_VERSION : TM_OK;
 }
 
-/* h: the last layer; others may be marked as output too, old converters did it. */
-static TM_ONCE tm_err_t check_output(const tm_mdlbin_t *b, const tml_head_t *h) {
+/* h: the layer with left - 1 behind it; others than those of outputs may be marked so too, old converters did it. */
+static TM_ONCE tm_err_t check_output(const tm_mdlbin_t *b, const tml_head_t *h, unsigned left) {
+    if (left > TM_OUTPUTS(b)) return TM_OK;
     if (b->out_deq && TM_MDL_TYPE != TM_MDL_FP32 && !fits(floats_oft(h), tm_count(h->out_dims), 4, b->buf_size))
         return TM_ERR_OFFSET;
     return h->is_out ? TM_OK : TM_ERR_UNSUPPORT;
 }
 
-static TM_ONCE void give_input(tm_mdl_t *mdl, tm_mat_t *in) {
-    if (in == NULL) return;
-    memcpy((void *)in, mdl->b->in_dims, sizeof(mdl->b->in_dims));
-    in->data = TML_GET_INPUT(mdl, first_layer(mdl));
+static TM_ONCE void give_inputs(tm_mdl_t *mdl, tm_mat_t *in) {
+    unsigned i;
+    mdl->layer_body = first_body(mdl);
+    for (i = 0; i < TM_INPUTS(mdl->b) && in != NULL; i++, in++) {
+        const tml_head_t *h = fetch(mdl);
+        memcpy((void *)in, h->in_dims, sizeof(h->in_dims));
+        in->data = TML_GET_INPUT(mdl, h);
+        mdl->layer_body += h->size;
+    }
 }
 
 void TM_WEAK TM_SMALL tm_unload(tm_mdl_t *mdl) {
@@ -133,13 +140,14 @@ static TM_SMALL tm_err_t check_file(const tm_mdlbin_t *b, uint32_t len) {
     for (i = b->layer_cnt;; h = (const tml_head_t *)((const uint8_t *)h + h->size)) {
         if (i == 0 || len < sizeof(*h)) return TM_ERR_SIZE;
         err = check_layer(h, len, b->buf_size);
+        if (err == TM_OK)
+            err = check_output(b, h, i);
         if (err != TM_OK) return err;
         len -= h->size;
         if (--i == 0)
             break;
     }
-    if (memcmp(b->in_dims, ((const tml_head_t *)(b + 1))->in_dims, sizeof(b->in_dims)) != 0) return TM_ERR_DIMS;
-    return check_output(b, h);
+    return memcmp(b->in_dims, ((const tml_head_t *)(b + 1))->in_dims, sizeof(b->in_dims)) ? TM_ERR_DIMS : TM_OK;
 }
 
 tm_err_t TM_WEAK TM_SMALL tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len,
@@ -152,26 +160,30 @@ tm_err_t TM_WEAK TM_SMALL tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t 
     mdl->main_alloc = buf == NULL;
     mdl->buf = buf == NULL ? (uint8_t *)tm_malloc(b->buf_size) : buf_len < b->buf_size ? NULL : buf;
     if (mdl->buf == NULL) return TM_ERR_OOM;
-    give_input(mdl, in);
+    give_inputs(mdl, in);
     return TM_OK;
 }
 #endif
 
-/* The number of input values, or 0 if in has another. */
-static TM_SMALL uint32_t inputs(const tm_mdl_t *mdl, const tm_mat_t *in) {
-    const uint32_t n = tm_count(mdl->b->in_dims);
+/* The number of values of the input that layer h reads, or 0 if in has another. */
+static TM_SMALL uint32_t values(const tml_head_t *h, const tm_mat_t *in) {
+    const uint32_t n = tm_count(h->in_dims);
     return tm_count((const uint16_t *)in) == n ? n : 0;
 }
 
 tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t *in, tm_mat_t *out) {
-    const tml_head_t *h = first_layer(mdl);
-    const uint8_t *u8 = (const uint8_t *)in->data;
-    uint32_t i, n = inputs(mdl, in);
-    if (n == 0) return TM_ERR_DIMS;
+    unsigned k;
     if (pp_type >= (TM_INTEGER ? TMPP_UINT2DTYPE : TMPP_MAXCNT)) return TM_ERR_UNSUPPORT;
-    if (pp_type == TMPP_NONE)
-        out->data = in->data;
-    else
+    mdl->layer_body = first_body(mdl);
+    for (k = 0; k < TM_INPUTS(mdl->b); k++, in++, out++) {
+        const tml_head_t *h = fetch(mdl);
+        const uint8_t *u8 = (const uint8_t *)in->data;
+        uint32_t i, n = values(h, in);
+        if (n == 0) return TM_ERR_DIMS;
+        if (pp_type == TMPP_NONE) {
+            out->data = in->data;
+            n = 0;
+        }
         for (i = 0; i < n; i++) {
             int32_t q = u8[i] - 128;
             if (pp_type == TMPP_UINT2INT && TM_INTEGER)
@@ -184,16 +196,39 @@ tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t
                 out->data[i] = TM_QUANT(x, h->in_s, h->in_zp);
             }
         }
+        mdl->layer_body += h->size;
+    }
     return TM_OK;
 }
 
+/* Layer h's output, dequantized if the file says so. */
+static TM_ONCE void give_output(const tm_mdl_t *mdl, const tml_head_t *h, tm_mat_t *out) {
+    const mtype_t *data = TML_GET_OUTPUT(mdl, h);
+    uint32_t i, n = tm_count(h->out_dims);
+    memcpy((void *)out, h->out_dims, sizeof(h->out_dims));
+    out->data = TML_GET_OUTPUT(mdl, h);
+    if (mdl->b->out_deq && TM_MDL_TYPE != TM_MDL_FP32) {
+        sctype_t *f = (sctype_t *)(mdl->buf + floats_oft(h));
+        out->dataf = (float *)f;
+        for (i = 0; i < n; i++)
+            f[i] = TM_DEQUANT(data[i], h->out_s, h->out_zp);
+    }
+}
+
 tm_err_t TM_WEAK TM_SMALL tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out) {
-    const tml_head_t *h = first_layer(mdl), *prev;
-    uint32_t i, n = inputs(mdl, in);
-    mtype_t *data = TML_GET_INPUT(mdl, h);
-    if (n == 0) return TM_ERR_DIMS;
-    if (in->data != data)
-        memmove(data, in->data, n * sizeof(mtype_t));
+    const tml_head_t *h, *prev;
+    unsigned k;
+    mdl->layer_body = first_body(mdl);
+    for (k = 0; k < TM_INPUTS(mdl->b); k++, in++) {
+        uint32_t n;
+        h = fetch(mdl);
+        n = values(h, in);
+        if (n == 0) return TM_ERR_DIMS;
+        if (in->data != TML_GET_INPUT(mdl, h))
+            memmove(TML_GET_INPUT(mdl, h), in->data, n * sizeof(mtype_t));
+        mdl->layer_body += h->size;
+    }
+    h = first_layer(mdl);
     mdl->layer_body = first_body(mdl);
     for (mdl->layer_i = 0; mdl->layer_i < mdl->b->layer_cnt; mdl->layer_i++, mdl->layer_body += h->size) {
         tm_err_t err = TM_OK;
@@ -203,14 +238,10 @@ tm_err_t TM_WEAK TM_SMALL tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out) {
         if (mdl->cb)
             err = mdl->cb(mdl, (tml_head_t *)(uintptr_t)h);
         if (err != TM_OK) return err;
+        if (TM_MORE_LAYERS && mdl->layer_i + TM_OUTPUTS(mdl->b) >= mdl->b->layer_cnt)
+            give_output(mdl, h, out++);
     }
-    memcpy((void *)out, h->out_dims, sizeof(h->out_dims));
-    out->data = data = TML_GET_OUTPUT(mdl, h);
-    if (mdl->b->out_deq && TM_MDL_TYPE != TM_MDL_FP32) {
-        sctype_t *f = (sctype_t *)(mdl->buf + floats_oft(h));
-        out->dataf = (float *)f;
-        for (i = 0, n = tm_count(h->out_dims); i < n; i++)
-            f[i] = TM_DEQUANT(data[i], h->out_s, h->out_zp);
-    }
+    if (!TM_MORE_LAYERS)
+        give_output(mdl, h, out);
     return TM_OK;
 }

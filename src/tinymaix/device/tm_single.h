@@ -103,7 +103,7 @@ static uint32_t largest(tm_mdl_t *mdl, unsigned layers, uint32_t len) {
 tm_err_t TM_WEAK tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, uint8_t *buf, uint32_t buf_len, tm_cb_t cb,
                            tm_mat_t *in) {
     tm_mdlbin_t head;
-    const tml_head_t *h = NULL;
+    const tml_head_t *h;
     uint32_t most, own, i;
     tm_err_t err;
     if (bin_len < sizeof(head)) return TM_ERR_SIZE;
@@ -135,15 +135,15 @@ tm_err_t TM_WEAK tm_load_n(tm_mdl_t *mdl, const uint8_t *bin, uint32_t bin_len, 
     for (i = 0; i < head.layer_cnt && err == TM_OK; i++, mdl->layer_body += h->size) {
         h = fetch(mdl);
         err = check_layer(h, h->size, head.buf_size);
+        if (err == TM_OK)
+            err = check_output(&head, h, head.layer_cnt - i);
         if (i == 0 && err == TM_OK)
             err = memcmp(head.in_dims, h->in_dims, sizeof(head.in_dims)) ? TM_ERR_DIMS : TM_OK;
     }
-    if (err == TM_OK)
-        err = check_output(&head, h);
     if (err != TM_OK) {
         tm_unload(mdl);
         return err;
     }
-    give_input(mdl, in);
+    give_inputs(mdl, in);
     return TM_OK;
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tinymaix.rewrite.fold import fold_constants
 from tinymaix.rewrite.fuse_pad import fuse_pad
 from tinymaix.write.atomic import write_atomic
 from tinymaix.write.header import header_text
+from tinymaix.write.tmdl_more import VERSION, stored_layers
 
 U16_MAX, U32_MAX = 0xFFFF, 0xFFFFFFFF
 
@@ -89,6 +91,7 @@ def write_tmdl(
     out_deq: bool = True,
     big_endian: bool = False,
     mdl_type: str | None = None,
+    more_layers: bool = False,
 ) -> Tmdl:
     """Write the graph as a .tmdl, and a C header with the same bytes beside it under the same name with .h.
 
@@ -98,7 +101,7 @@ def write_tmdl(
     """
     if Path(path) == header_path(path):
         raise ModelError(f"'{path}' is where the C header would go; name the model file with .tmdl")
-    tmdl = tmdl_bytes(graph, out_deq=out_deq, big_endian=big_endian, mdl_type=mdl_type)
+    tmdl = tmdl_bytes(graph, out_deq=out_deq, big_endian=big_endian, mdl_type=mdl_type, more_layers=more_layers)
     write_atomic(path, tmdl.data)
     write_atomic(header_path(path), header_text(tmdl))
     return tmdl
@@ -109,19 +112,69 @@ def header_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_suffix(".h")
 
 
-def tmdl_bytes(graph: Graph, *, out_deq: bool = True, big_endian: bool = False, mdl_type: str | None = None) -> Tmdl:
+def tmdl_bytes(
+    graph: Graph,
+    *,
+    out_deq: bool = True,
+    big_endian: bool = False,
+    mdl_type: str | None = None,
+    more_layers: bool = False,
+) -> Tmdl:
     """The graph as a .tmdl.
 
     Args:
         out_deq: the runtime turns the output into float32.
         big_endian: for a big-endian chip.
         mdl_type: "int8" or "fp32" as the graph is, or "fp16", "fp8_143" or "fp8_152" for a float graph.
+        more_layers: where the original's seven layers in a chain do not do, write version 2 with more types of layers,
+            for a runtime that is built with TM_MORE_LAYERS.
 
     Raises:
         ModelError: one sentence for everything that the format has no way to say.
     """
     graph = fuse_pad(fold_constants(graph))
     model = _model_type(graph, mdl_type)
+    try:
+        return _original(graph, model, out_deq, ">" if big_endian else "<")
+    except ModelError:
+        if not more_layers:
+            raise
+        return _more(graph, model, out_deq, ">" if big_endian else "<")
+
+
+def _more(graph: Graph, model: ModelType, out_deq: bool, order: str) -> Tmdl:
+    """Version 2."""
+    problems = [f"{node.op.kind} '{node.name}': {p}" for node in graph.nodes for p in node.op.problems(node)]
+    tensors = [*graph.inputs, *(t for node in graph.nodes for t in node.outputs)]
+    problems = problems or [p for tensor in tensors for p in _tensor_problems(tensor, model)]
+    if problems:
+        raise ModelError(problems)
+    parts, size = stored_layers(graph, model, order, out_deq)
+    head = Head(
+        schema.MAGIC,
+        model.code,
+        int(out_deq),
+        len(graph.inputs),
+        len(graph.outputs),
+        len(parts),
+        size,
+        0,
+        dims_of(graph.inputs[0].shape),
+        dims_of(graph.outputs[0].shape),
+    )
+    data = bytearray(schema.HEAD.pack(head, model, order))
+    struct.pack_into(order + "I", data, schema.HEAD_SIZE - schema.RESERVED, VERSION)
+    for _, record, body in parts:
+        data += schema.LAYER_HEAD.pack(record, model, order) + body
+    layers = [
+        TmdlLayer(layer.kind, record, layer.x.elements * model.unit, layer.y.elements * model.unit, None)
+        for layer, record, _ in parts
+    ]
+    return Tmdl(bytes(data), model, head, layers)
+
+
+def _original(graph: Graph, model: ModelType, out_deq: bool, order: str) -> Tmdl:
+    """Version 1, as the original converter writes it."""
     problems = [problem for node in graph.nodes for problem in _layer_problems(node, model)]
     try:
         plan = ping_pong(graph, model.unit, float_output=out_deq and model.name != "fp32")
@@ -135,7 +188,6 @@ def tmdl_bytes(graph: Graph, *, out_deq: bool = True, big_endian: bool = False, 
     if problems:
         raise ModelError(problems)
 
-    order = ">" if big_endian else "<"
     sources = [graph.inputs[0], *(node.output for node in graph.nodes)]
     layers, parts = [], []
     for node, previous in zip(graph.nodes, sources, strict=False):
