@@ -19,6 +19,7 @@ from tinymaix.ops.relu import Relu
 from tinymaix.ops.reshape import Reshape
 from tinymaix.ops.sub import Sub
 from tinymaix.ops.tanh import Tanh
+from tinymaix.ops.transpose_conv import TransposeConv
 from tinymaix.rewrite.activation import fuse_activation
 from tinymaix.rewrite.batch_norm import fold_batch_norm
 from tinymaix.rewrite.views import sink_views
@@ -83,6 +84,18 @@ def test_before_a_layer(layer: str, padded: bool, scalar: bool, seed: int) -> No
         assert len(folded.nodes) == (1 if scalar else 3)  # a row of the weights holds several pixels
     else:
         assert len(folded.nodes) == (3 if padded else 1)  # an offset in the padding would not be zero
+
+
+def test_around_a_transposed_convolution() -> None:
+    """Its border pixels get fewer taps, so that an offset before it stays."""
+    chain, rng = Chain(False, (1, 4, 4, 2)), np.random.default_rng(0)
+    normalize(chain, rng, 2)
+    weights, bias = chain.constants((4, 3, 3, 2), 0)
+    chain.apply(TransposeConv((9, 9), (2, 2)), [chain.end, weights, bias])
+    normalize(chain, rng, 4)
+    folded = fold_batch_norm(chain.graph())
+    assert kinds(folded) == ["MUL", "ADD", "TRANSPOSE_CONV"]
+    expect_equal(chain.graph(), folded)
 
 
 def test_a_scale_alone_passes_the_padding() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinymaix.graph import Graph, ModelError, Node, Tensor
 from tinymaix.ops.reshape import Reshape
+from tinymaix.ops.slice import Slice
 from tinymaix.rewrite.fold import drop_dead, with_inputs
 
 
@@ -31,9 +32,12 @@ def drop_identities(graph: Graph) -> Graph:
 
 
 def _spelled_out(node: Node) -> Node:
-    """A RESHAPE with every size of its shape, so that the same network has the same nodes whatever file it is from."""
-    if isinstance(node.op, Reshape) and node.op.shape != node.output.shape:
-        return replace(node, op=Reshape(node.output.shape))
+    """A RESHAPE or SLICE with every size of its output: the same network has the same nodes whatever file it is from."""
+    shape = node.output.shape
+    if isinstance(node.op, Reshape) and node.op.shape != shape:
+        return replace(node, op=Reshape(shape))
+    if isinstance(node.op, Slice) and node.op.size != shape:
+        return replace(node, op=replace(node.op, size=shape))
     return node
 
 
