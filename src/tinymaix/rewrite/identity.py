@@ -32,7 +32,7 @@ def drop_identities(graph: Graph) -> Graph:
 
 
 def _spelled_out(node: Node) -> Node:
-    """A RESHAPE or SLICE with every size of its output: the same network has the same nodes whatever file it is from."""
+    """A RESHAPE or SLICE with every size of its output: a network has the same nodes whatever file it is from."""
     shape = node.output.shape
     if isinstance(node.op, Reshape) and node.op.shape != shape:
         return replace(node, op=Reshape(shape))
