@@ -172,6 +172,25 @@ def _twin_step(wide: bool) -> str:
     )
 
 
+WIDEN_ROW = Kernel(
+    "widen_row",
+    """\
+/* Bytes times 256 as a column; `quads` are of four. Returns the end of the column. */
+static __attribute__((noinline)) uint32_t *widen_row(uint32_t *column, const int8_t *x, int quads)
+{
+    const uint32_t odd = UINT32_C(0xff00ff00);
+    for (uint32_t *end = column + 2 * quads; column != end; column += 2, x += 4) {
+        uint32_t word = load_4(x);
+        column[0] = (word << 8) & odd;
+        column[1] = word & odd;
+    }
+    return column;
+}
+""",
+    (LOAD_4,),
+)
+
+
 def _kernel(requant: HighRequant, wide: bool) -> Kernel:
     dot = dot_column(requant, wide)
     name = dot.name.replace("dot_column", "fully_connected_s8")
@@ -188,12 +207,10 @@ static SMALL void {name}(
     int8_t last[4] = {{0, 0, 0, 0}};
     int whole = out_c / 4, block = 4 + (in_c + 3) / 4 * {8 if wide else 4} + {4 * requant.constants.shape[1]};
     memcpy(last, x + in_c / 4 * 4, (size_t)(in_c % 4));
-    for (; in_c > 0; in_c -= 4, x += 4, end += 2) {{
-        uint32_t word = load_4(in_c >= 4 ? x : last), odd = word & UINT32_C(0xff00ff00);
-        word = (word << 8) & UINT32_C(0xff00ff00);
-        end[0] = halve ? (word >> 1 & UINT32_C(0x7f807f80)) | (word & UINT32_C(0x80008000)) : word;
-        end[1] = halve ? (odd >> 1 & UINT32_C(0x7f807f80)) | (odd & UINT32_C(0x80008000)) : odd;
-    }}
+    end = widen_row(end, x, in_c / 4);
+    end = widen_row(end, last, in_c % 4 != 0);
+    for (uint32_t *word = column; halve && word < end; word++)
+        *word = (*word >> 1 & UINT32_C(0x7f807f80)) | (*word & UINT32_C(0x80008000));
     if (whole > 0)
         {dot.name}(stream, column, end, y, whole, center);
     if (out_c % 4 != 0) {{
@@ -202,5 +219,5 @@ static SMALL void {name}(
     }}
 }}
 """,
-        (SMALL, LOAD_4, dot),
+        (SMALL, WIDEN_ROW, dot),
     )
