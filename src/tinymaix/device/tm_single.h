@@ -77,6 +77,11 @@ static const tml_head_t *first_layer(tm_mdl_t *mdl) {
     return fetch(mdl);
 }
 
+static const tml_head_t *next_layer(tm_mdl_t *mdl, const tml_head_t *h) {
+    mdl->layer_body += h->size;
+    return fetch(mdl);
+}
+
 static const tml_head_t *keep_head(tm_mdl_t *mdl, const tml_head_t *h) {
     mdl->before = *h;
     return &mdl->before;
