@@ -39,7 +39,7 @@ class _Inverted(nn.Module):
 
 
 def mobilenet_v2() -> Net:
-    """MobileNetV2, width 0.35, for 48x48 images and 10 classes."""
+    """MobileNetV2, width 0.35, for 32x32 images and 10 classes."""
     table = [(1, 8, 1, 1), (6, 8, 2, 2), (6, 16, 3, 2), (6, 24, 4, 2), (6, 32, 3, 1), (6, 56, 3, 2), (6, 112, 1, 1)]
     layers: list[nn.Module] = [*_conv(3, 16, stride=2), nn.ReLU6()]
     channels = 16
@@ -48,7 +48,7 @@ def mobilenet_v2() -> Net:
             layers.append(_Inverted(channels, out_c, expansion, stride if i == 0 else 1))
             channels = out_c
     layers += [*_conv(channels, 256, 1), nn.ReLU6(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.2)]
-    return nn.Sequential(*layers, nn.Linear(256, 10)), (torch.rand(1, 3, 48, 48),)
+    return nn.Sequential(*layers, nn.Linear(256, 10)), (torch.rand(1, 3, 32, 32),)
 
 
 class _Residual(nn.Module):

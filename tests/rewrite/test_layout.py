@@ -88,7 +88,8 @@ class Chain:
 
     def _earlier(self, shape: Shape, rank: int) -> None:
         fitting = [t for t in self.made if np.prod(t.shape) <= 400 and _broadcasts(t.shape, shape)]
-        self.add("MUL", fitting[int(self.rng.integers(len(fitting)))])
+        if fitting:
+            self.add("MUL", fitting[int(self.rng.integers(len(fitting)))])
 
     def _mean(self, shape: Shape, rank: int) -> None:
         axes = tuple(i for i in range(rank) if self.rng.integers(3) == 0)

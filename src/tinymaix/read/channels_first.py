@@ -170,7 +170,14 @@ class Builder:
     # The end
 
     def graph(self, outputs: Sequence[Tensor]) -> Graph:
-        """The graph with channels-last inputs and outputs where layers with channels meet them."""
+        """The graph with channels-last inputs and outputs where layers with channels meet them.
+
+        Raises:
+            ModelError: an output is a constant.
+        """
+        constant = [f"output '{t.name}' is the same for every input" for t in outputs if t.is_constant]
+        if constant:
+            raise ModelError(constant)
         self.inputs = [self._input_last(x) for x in self.inputs]
         results = [self._output_last(y) for y in outputs]
         return Graph(self.nodes, self.inputs, results, self.name, self.notes)
@@ -186,7 +193,7 @@ class Builder:
         return last
 
     def _output_last(self, y: Tensor) -> Tensor:
-        if len(y.shape) not in TO_LAST or y.is_constant or not self._reaches(y, forward=False):
+        if len(y.shape) not in TO_LAST or not self._reaches(y, forward=False):
             return y
         order = TO_LAST[len(y.shape)]
         last = Tensor(y.name, tuple(y.shape[i] for i in order), y.dtype, y.quantization)

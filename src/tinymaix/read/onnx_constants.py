@@ -9,7 +9,7 @@ import numpy as np
 
 from tinymaix.graph import Array, ModelError
 from tinymaix.read.onnx_attributes import OnnxLayer
-from tinymaix.read.onnx_file import TYPES
+from tinymaix.read.onnx_file import MAX_RANK, TYPES
 
 MAX_ELEMENTS = 1 << 24
 
@@ -34,7 +34,7 @@ def _range(layer: OnnxLayer, start: Array, limit: Array, step: Array) -> Array:
 
 
 def _affordable(shape: tuple[int, ...]) -> tuple[int, ...]:
-    if min(shape, default=0) < 0 or np.prod([float(size) for size in shape]) > MAX_ELEMENTS:
+    if len(shape) > MAX_RANK or min(shape, default=0) < 0 or np.prod([float(size) for size in shape]) > MAX_ELEMENTS:
         raise ModelError(f"a constant of shape {list(shape)} is larger than any chip's memory")
     return shape
 

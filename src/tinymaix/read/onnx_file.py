@@ -175,11 +175,13 @@ def _external(message: Message, folder: Path | None, name: str) -> bytes:
         offset, length = int(entries.get("offset", "0")), int(entries.get("length", "-1"))
         size = os.path.getsize(path)
         length = size - offset if length < 0 else length
-        if offset < 0 or offset + length > size or length > MAX_TENSOR_BYTES:
+        if min(offset, length) < 0 or offset + length > size or length > MAX_TENSOR_BYTES:
             raise ModelError(f"'{name}' needs bytes {offset} to {offset + length} of '{location}', which has {size}")
         with open(path, "rb") as stream:
             stream.seek(offset)
             return stream.read(length)
+    except ModelError:
+        raise
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "its offset or length is not a number"
         raise ModelError(f"'{name}' is stored in '{location}', which cannot be read ({reason})") from None

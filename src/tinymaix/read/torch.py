@@ -84,6 +84,7 @@ class _Reader:
         self.problems: list[str] = []
         self.missing: set[str] = set()
         self.values: dict[str, Tensor] = {}
+        self.lacking: dict[str, str] = {}  # a sentence for each output that a supported operator does not give
         self.shared: dict[str, set[str]] = {}  # names of the tensors that share memory with one, by its name
         self.last_read = {ref.name: i for i, node in enumerate(file.nodes) for ref in _refs([*node.arguments.values()])}
         self.last_read.update(dict.fromkeys(file.outputs, len(file.nodes)))
@@ -101,7 +102,7 @@ class _Reader:
         outputs = [self.values.get(name) for name in self.file.outputs]
         if not self.problems:
             self.problems += [
-                f"output '{name}' of the program is never computed"
+                self.lacking.get(name, f"output '{name}' of the program is never computed")
                 for name, tensor in zip(self.file.outputs, outputs, strict=True)
                 if tensor is None
             ]
@@ -125,7 +126,8 @@ class _Reader:
         unknown = [ref.name for ref in refs if ref.name not in self.values]
         if unknown:
             if not self.problems:  # else it follows from what was reported before
-                self.problems.append(f"{label} reads '{unknown[0]}', which nothing before it defines")
+                missing = f"{label} reads '{unknown[0]}', which nothing before it defines"
+                self.problems.append(self.lacking.get(unknown[0], missing))
             return
         try:
             with self.builder.named(node.outputs[0] if node.outputs else kind), np.errstate(all="ignore"):
@@ -143,6 +145,8 @@ class _Reader:
             group = self.shared.setdefault(refs[0].name, {refs[0].name})
             group.update(node.outputs)
             self.shared.update(dict.fromkeys(node.outputs, group))
+        for name in node.outputs[len(results) :]:
+            self.lacking[name] = f"'{name}', output {node.outputs.index(name)} of {node.target}, is not supported"
         for name, tensor in zip(node.outputs, results, strict=False):
             if name in self.values:
                 raise ModelError(f"it writes '{name}', which something before it defines")

@@ -142,12 +142,24 @@ def _softmax(kind: str) -> Lower:
     return lambda n: n.b.at_last_axis(kind, n.x, n.integer("dim", -1))
 
 
+def _promoted(n: TorchLayer, *tensors: Tensor) -> list[Tensor]:
+    """The tensors in the type that PyTorch computes with: float32 where one of them is."""
+    if not any(t.dtype == np.float32 for t in tensors):
+        return list(tensors)
+    return [
+        t if t.dtype == np.float32
+        else n.b.op("CAST", t, dtype=np.float32) if t.data is None
+        else n.b.constant(t.data, t.name, np.float32)
+        for t in tensors
+    ]  # fmt: skip
+
+
 def _binary(kind: str, dtype: type | None = None) -> Lower:
     def lower(n: TorchLayer) -> Tensor:
         other = n.tensor("other")
         alpha = n.number("alpha", 1.0)
         other = layers.scalar(n.b, "MUL", other, alpha) if alpha != 1.0 else other
-        return n.b.op(kind, n.x, other, dtype=dtype)
+        return n.b.op(kind, *_promoted(n, n.x, other), dtype=dtype)
 
     return lower
 
@@ -221,6 +233,12 @@ def _transpose(n: TorchLayer) -> Tensor:
     a, b = (positive_axis(n.integer(name, i), n.rank) for i, name in enumerate(("dim0", "dim1")))
     order[a], order[b] = b, a
     return n.b.transpose(n.x, order)
+
+
+def _shuffle(n: TorchLayer) -> Tensor:
+    groups, (batch, channels, *sizes) = n.integer("groups", 1), n.x.shape
+    parts = n.b.reshape(n.x, (batch, groups, channels // max(groups, 1), *sizes))
+    return n.b.reshape(n.b.transpose(parts, (0, 2, 1, *range(3, len(parts.shape)))), n.x.shape)
 
 
 def _slice(n: TorchLayer) -> Tensor:
@@ -313,7 +331,8 @@ def _arange(n: TorchLayer) -> Tensor:
     start, end, step = n.number("start", 0), n.number("end", 0), n.number("step", 1)
     if abs(end - start) > (1 << 24) * abs(step):
         raise ModelError("its range is larger than any chip's memory")
-    return n.b.constant(np.arange(start, end, step), dtype=TYPES.get(n.integer("dtype", 5), "int64"))
+    whole = all(isinstance(n.arguments.get(name, 0), int) for name in ("start", "end", "step"))
+    return n.b.constant(np.arange(start, end, step), dtype=TYPES.get(n.integer("dtype", 5 if whole else 7), "float32"))
 
 
 def _cast(n: TorchLayer) -> Tensor:
@@ -376,6 +395,7 @@ _ATEN: dict[str, Lower] = {
     "view": _reshape, "reshape": _reshape, "_unsafe_view": _reshape, "flatten": _flatten, "unflatten": _unflatten,
     "squeeze": _squeeze, "unsqueeze": _unsqueeze, "transpose": _transpose,
     "t": lambda n: n.b.transpose(n.x, (1, 0)) if n.rank == 2 else n.x,
+    "mT": lambda n: n.b.transpose(n.x, (*range(n.rank - 2), n.rank - 1, n.rank - 2)), "channel_shuffle": _shuffle,
     "permute": lambda n: n.b.transpose(n.x, n.integers("dims")), "slice": _slice, "select": _select,
     "narrow": lambda n: layers.take(
         n.b, n.x, n.b.constant(np.arange(n.integer("start", 0), n.integer("start", 0) + n.integer("length", 0))),

@@ -48,16 +48,17 @@ def cancel_transposes(graph: Graph) -> Graph:
     No element of any output changes.
     """
     before = _moved(graph)
-    if not before:
+    if not before[1]:
         return graph
     sunk = _Sinking(graph).run()
     after = drop_dead(absorb_into_dense(drop_dead(sunk)))
     return after if _moved(after) < before else graph
 
 
-def _moved(graph: Graph) -> int:
-    """Elements that transposes move, and one for each TRANSPOSE, since a view is cheaper to read."""
-    return sum(node.output.elements + 1 for node in graph.nodes if isinstance(node.op, Transpose))
+def _moved(graph: Graph) -> tuple[int, int]:
+    """(elements that transposes move, transposes)."""
+    sizes = [node.output.elements for node in graph.nodes if isinstance(node.op, Transpose)]
+    return sum(sizes), len(sizes)
 
 
 @dataclass
@@ -121,6 +122,8 @@ class _Sinking:
             return False
         lead = max(moved, key=lambda twin: (not twin.moves_nothing, twin.source.elements))
         leading = node.activations[twins.index(lead)]
+        if not lead.source.shape:
+            return False
         changed = rule(node, leading, lead.axes, len(lead.source.shape))
         if changed is None:
             return False
@@ -157,7 +160,7 @@ class _Sinking:
             place: own.axes[i - offset] for i, place in enumerate(lead.axes) if place is not None and i >= offset
         }
         order = [places.get(axis) for axis in range(rank)]
-        if own.is_plain and order == list(range(rank)):
+        if own.is_plain and order == list(range(len(own.source.shape))):
             return own.source
         wanted = tuple(1 if axis is None else own.source.shape[axis] for axis in order)
         aligned = Tensor(f"{tensor.name}_aligned", wanted, tensor.dtype, tensor.quantization)

@@ -65,7 +65,7 @@ def _gather(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | None:
 
 def _slice(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | None:
     assert isinstance(node.op, Slice)
-    begin, size = [0] * rank, [-1] * rank
+    begin, size = [0] * rank, [1] * rank
     for place, first, count in zip(axes, node.op.begin, node.op.size, strict=True):
         if place is not None:
             begin[place], size[place] = first, count

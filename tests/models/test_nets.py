@@ -1,0 +1,74 @@
+"""Networks that people deploy, exported by PyTorch as .onnx and as .pt2: equal to PyTorch, also on an emulated chip."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinymaix
+from tests.read.fixtures import channels_last
+from tinymaix.graph import Array, Graph
+from tinymaix.read import read_model
+from tinymaix.read.torch import read_module, read_program
+from tinymaix.rewrite import simplify
+
+torch = pytest.importorskip("torch", reason="the source of the networks")
+
+from tests.nets import NETS, net  # noqa: E402
+
+TOLERANCE = 1e-4
+
+
+def _check(graph: Graph, x: Array, y: Array, on: str = "reference") -> None:
+    assert [problem for node in graph.nodes for problem in node.op.problems(node)] == []
+    (result,) = tinymaix.run(graph, channels_last(x, graph.inputs[0]), on=on)
+    np.testing.assert_allclose(result, channels_last(y, graph.outputs[0]), rtol=0, atol=TOLERANCE)
+
+
+@pytest.fixture(params=list(NETS))
+def case(request: pytest.FixtureRequest) -> tuple[str, Any, Any, Array]:
+    """Name, module, example inputs and what PyTorch computes."""
+    module, inputs = net(request.param)
+    return request.param, module, inputs, module(*inputs).detach().numpy()
+
+
+def test_torch_export_runs_on_a_cortex_m4(case: tuple[str, Any, Any, Array]) -> None:
+    name, module, inputs, y = case
+    graph = simplify(read_module(module, inputs))
+    if name != "transformer":
+        assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
+    _check(graph, inputs[0].numpy(), y, on="cortex-m4")
+
+
+def test_onnx_is_pytorch(case: tuple[str, Any, Any, Array], tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="PyTorch's exporter needs it")
+    name, module, inputs, y = case
+    path = tmp_path / "model.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, inputs, path, dynamo=False, opset_version=17)
+    graph = simplify(read_model(path))
+    if name != "transformer":
+        assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
+    _check(graph, inputs[0].numpy(), y)
+
+
+def test_the_current_exporter(tmp_path: Path) -> None:
+    """torch.onnx.export through torch.export, with weights in a file of their own."""
+    pytest.importorskip("onnxscript", reason="PyTorch's exporter needs it")
+    module, inputs = net("unet")
+    path = tmp_path / "model.onnx"
+    torch.onnx.export(module, inputs, path, dynamo=True, external_data=True, verbose=False)
+    assert (tmp_path / "model.onnx.data").is_file()
+    _check(simplify(read_model(path)), inputs[0].numpy(), module(*inputs).detach().numpy())
+
+
+@pytest.mark.parametrize("name", ["ds_cnn", "cnn_1d", "transformer", "lstm"])
+def test_decomposed_programs(name: str) -> None:
+    module, inputs = net(name)
+    program = torch.export.export(module, inputs).run_decompositions()
+    _check(simplify(read_program(program)), inputs[0].numpy(), module(*inputs).detach().numpy())
