@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from tinymaix.compile.project import Draft, Project
 from tinymaix.compile.tune_search import Search
-from tinymaix.compile.tune_trial import Budget, Measure, Trial
-
-REFINEMENTS = 4
-"""Choices that are solved for and measured at most."""
+from tinymaix.compile.tune_trial import EFFORTS, Budget, Measure, Trial
 
 
 def tune(draft: Draft, measure: Measure, effort: str, budget: Budget) -> tuple[Project, Trial]:
@@ -26,10 +23,8 @@ def tune(draft: Draft, measure: Measure, effort: str, budget: Budget) -> tuple[P
         effort: "quick" or "full".
     """
     search = Search(draft, measure, budget)
-    search.try_rounds(effort)
-    for _ in range(REFINEMENTS):
-        choice = search.solve()
-        if choice in search.tried:
-            break
-        search.measure([choice])
+    search.try_guess()
+    for step in EFFORTS[1 : EFFORTS.index(effort) + 1]:  # what more effort finds is never worse
+        search.try_others(step)
+        search.refine()
     return search.result()

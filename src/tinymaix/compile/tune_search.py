@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tinymaix.compile.layers import kernels_in_order
 from tinymaix.compile.project import Draft, Project
@@ -17,6 +18,8 @@ QUICK_SHARE = 0.95
 GROWTH = 0.1
 """By how much "balanced" and "ram" let the weights grow over those of the portable kernels, and "speed" the arena over
 that of the choice without trials; "balanced" does not let it grow."""
+REFINEMENTS = 4
+"""Choices that are solved for and measured at most, after each round of trials."""
 EARN = {"speed": 0.0025, "balanced": 0.01, "ram": 0.01}
 """The share of all cycles that a kernel must save for each KiB of its code: several that do the same for layers of
 slightly different shapes do not pay."""
@@ -53,15 +56,17 @@ class Search:
             "ram": (weights, self._draft.portable_arena),
         }.get(self._draft.optimize, (None, None))
 
-    def try_rounds(self, effort: str) -> None:
-        """Measure the guess; where its arena is too large, the base that keeps as much of it as fits; then each
-        layer's other ways, those of all layers at once."""
+    def try_guess(self) -> None:
+        """Measure the guess and, where its arena is too large, the base that keeps as much of it as fits."""
         self.measure([self._guess])
         arena = self._arena_limit(*self.tried[self._guess])
         if arena is not None:
             worth = [ways[guess] for ways, guess in zip(self._costs, self._guess, strict=True)]
             self._base = self._indices(self._draft.fit(self._ways(self._guess), worth, arena))
             self.measure([self._base])
+
+    def try_others(self, effort: str) -> None:
+        """Measure each layer's other ways, those of all layers at once; "quick": one of each of the dearest layers."""
         others = [[way for way in range(len(row)) if way != self._guess[i]] for i, row in enumerate(self._weights)]
         if effort == "quick":
             others = [ways[:1] if i in self._dearest() else [] for i, ways in enumerate(others)]
@@ -71,6 +76,14 @@ class Search:
                 for k in range(max(map(len, others), default=0))
             ]
         )
+
+    def refine(self) -> None:
+        """Measure the choice that is solved for until it does not change."""
+        for _ in range(REFINEMENTS):
+            choice = self.solve()
+            if choice in self.tried:
+                break
+            self.measure([choice])
 
     def measure(self, choices: Sequence[Choice]) -> None:
         """Measure those that were not yet; one that the core cannot hold is left out, unless it is the first."""
@@ -107,16 +120,19 @@ class Search:
         limits += [None if self._budget.flash is None else self._budget.flash - (trial.flash - last.weights)]
         limit = min((limit for limit in limits if limit is not None), default=None)
 
-        def value(choice: Sequence[int]) -> tuple[float, ...]:
+        def value(choice: Sequence[int], price: float) -> tuple[float, ...]:
             cost = sum(costs[i][way] for i, way in enumerate(choice))
             weights = sum(self._weights[i][way] for i, way in enumerate(choice))
             if self._draft.optimize == "flash":
                 return code.bytes(choice) + weights, cost
             excess = 0 if limit is None else max(0, weights - limit)
-            return excess, cost > self._guess_cost(costs), cost + self._price * code.bytes(choice)
+            return excess, cost > self._guess_cost(costs), cost + price * code.bytes(choice)
 
         known = [choice for choice in self.tried if all(way in costs[i] for i, way in enumerate(choice))]
-        return tuple(descend([fastest(costs, self._weights, limit), *known], costs, code, value))
+        best = fastest(costs, self._weights, limit)
+        for price in (self._price / 4, self._price / 2, self._price):  # small steps lead further where code is cheap
+            best = descend([best, *known], costs, code, partial(value, price=price))
+        return tuple(best)
 
     def _guess_cost(self, costs: Sequence[Mapping[int, int]]) -> int:
         """What the guess costs, of layers whose guess does not fit what they cost at most."""
@@ -187,7 +203,7 @@ class Search:
     @property
     def _price(self) -> float:
         """What a byte of code must save."""
-        return EARN[self._draft.optimize] * self.tried[self._guess][1].cost / 1024
+        return EARN.get(self._draft.optimize, 0) * self.tried[self._guess][1].cost / 1024
 
     def _arena_limit(self, project: Project, trial: Trial) -> int | None:
         """Bytes of arena that the mode and the budget allow."""
