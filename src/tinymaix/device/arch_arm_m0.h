@@ -7,30 +7,30 @@
 #if TM_MDL_TYPE == TM_MDL_INT8 && TM_OPT_LEVEL >= TM_OPT1
 
 #define TM_TILE_DOT /* for the tile of two pixels in a word, which tm_conv_O1.h has */
-/* Two taps: r4 and r5 are the words of two pixels each, r6 and r3 the sums of two products for the two kernels. See
+/* Two taps: r0 is the tile, r1 and r2 are the ends of the kernels, r4 and r5 the words of two pixels each, r6 and r3 the sums of two products for the two kernels, r7 the index. See
  * tm_conv_O1.h for what the halves are. */
-#define TM_TWO_TAPS                   \
-    "ldmia %[tile]!, {r4, r5}\n"      \
-    "ldrsb r6, [%[k0], %[i]]\n"       \
-    "muls r6, r4, r6\n"               \
-    "ldrsb r3, [%[k1], %[i]]\n"       \
-    "muls r3, r4, r3\n"               \
-    "adds %[i], %[i], #1\n"           \
-    "ldrsb r4, [%[k0], %[i]]\n"       \
-    "muls r4, r5, r4\n"               \
-    "adds r6, r6, r4\n"               \
-    "ldrsb r4, [%[k1], %[i]]\n"       \
-    "muls r4, r5, r4\n"               \
-    "adds r3, r3, r4\n"               \
-    "add r6, %[halves]\n"             \
-    "add %[all0], r6\n"               \
-    "lsrs r6, r6, #16\n"              \
-    "add %[high0], r6\n"              \
-    "add r3, %[halves]\n"             \
-    "add %[all1], r3\n"               \
-    "lsrs r3, r3, #16\n"              \
-    "add %[high1], r3\n"              \
-    "adds %[i], %[i], #1\n"
+#define TM_TWO_TAPS               \
+    "ldmia r0!, {r4, r5}\n"       \
+    "ldrsb r6, [r1, r7]\n"        \
+    "muls r6, r4, r6\n"           \
+    "ldrsb r3, [r2, r7]\n"        \
+    "muls r3, r4, r3\n"           \
+    "adds r7, r7, #1\n"           \
+    "ldrsb r4, [r1, r7]\n"        \
+    "muls r4, r5, r4\n"           \
+    "adds r6, r6, r4\n"           \
+    "ldrsb r4, [r2, r7]\n"        \
+    "muls r4, r5, r4\n"           \
+    "adds r3, r3, r4\n"           \
+    "add r6, %[halves]\n"         \
+    "add %[all0], r6\n"           \
+    "lsrs r6, r6, #16\n"          \
+    "add %[high0], r6\n"          \
+    "add r3, %[halves]\n"         \
+    "add %[all1], r3\n"           \
+    "lsrs r3, r3, #16\n"          \
+    "add %[high1], r3\n"          \
+    "adds r7, r7, #1\n"
 
 TM_INLINE void tm_tile_dot(const uint32_t *tile, const wtype_t *kptr0, const wtype_t *kptr1, uint32_t size,
                            sumtype_t *sums, unsigned apart)
@@ -40,14 +40,20 @@ TM_INLINE void tm_tile_dot(const uint32_t *tile, const wtype_t *kptr0, const wty
     kptr0 += even;
     kptr1 += even;
     if (even) {
-        uint32_t i = 0u - even; /* counts up to 0 */
-        __asm__ volatile("lsls r3, %[i], #30\n" /* an odd number of pairs: the first round does one */
+        register const uint32_t *r0 __asm__("r0") = tile;
+        register const wtype_t *r1 __asm__("r1") = kptr0, *r2 __asm__("r2") = kptr1;
+        register uint32_t r3 __asm__("r3") = 0u - even; /* the index, which counts up to 0 */
+        __asm__ volatile("mov lr, r7\n" /* perhaps the frame pointer: then it may not be named as changed */
+                         "mov r7, r3\n"
+                         "lsls r3, r7, #30\n" /* an odd number of pairs: the first round does one */
                          "bne 2f\n"
                          "1:\n" TM_TWO_TAPS "2:\n" TM_TWO_TAPS "bne 1b\n"
-                         : [tile] "+l"(tile), [i] "+l"(i), [all0] "+h"(all0), [all1] "+h"(all1), [high0] "+h"(high0),
+                         "mov r7, lr\n"
+                         : "+l"(r0), "+l"(r3), [all0] "+h"(all0), [all1] "+h"(all1), [high0] "+h"(high0),
                            [high1] "+h"(high1)
-                         : [k0] "l"(kptr0), [k1] "l"(kptr1), [halves] "h"(halves)
-                         : "r3", "r4", "r5", "r6", "cc", "memory");
+                         : "l"(r1), "l"(r2), [halves] "h"(halves)
+                         : "r4", "r5", "r6", "lr", "cc", "memory");
+        tile = r0;
     }
     if (size & 1) {
         t = halves + *tile * (uint32_t)*kptr0;
