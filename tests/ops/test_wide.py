@@ -20,8 +20,12 @@ from tinymaix.ops.leaky_relu import LeakyRelu
 from tinymaix.ops.logistic import Logistic
 from tinymaix.ops.max_pool_2d import MaxPool2D
 from tinymaix.ops.maximum import Maximum
+from tinymaix.ops.mean import Mean
 from tinymaix.ops.minimum import Minimum
 from tinymaix.ops.mul import Mul
+from tinymaix.ops.reduce import Sum
+from tinymaix.ops.reduction import Reduction
+from tinymaix.ops.softmax import Softmax
 from tinymaix.ops.sub import Sub
 from tinymaix.ops.tanh import Tanh
 from tinymaix.ops.transpose_conv import TransposeConv
@@ -100,8 +104,34 @@ def test_functions_are_exact_over_all_inputs(op: Operator, scale: float, out: fl
     check_exact(graph, [ALL], litert_too=False)
 
 
+@given(SEEDS, SCALES, st.sampled_from([0.5, 1.0]), st.integers(1, 40))
+def test_softmax_is_exact(seed: int, scale: float, beta: float, depth: int) -> None:
+    graph = one_op(Softmax(beta), [int16("x", (3, depth), scale)], [int16("y", (3, depth), 2.0**-15)])
+    check_exact(graph, random_inputs(graph, seed), litert_too=False)
+
+
+def reduction(op: Reduction, scale: float) -> Graph:
+    x = int16("x", (3, 4, 5), 0.001)
+    return one_op(op, [x], [int16("y", op.infer([x])[0], scale)])
+
+
+REDUCTIONS = [kind(axes) for kind in (Mean, Sum) for axes in ((1, 2), (0,), (2,))]
+
+
+@pytest.mark.parametrize("op", REDUCTIONS, ids=str)
+@given(SCALES, SEEDS)
+def test_reductions_are_exact(op: Reduction, scale: float, seed: int) -> None:
+    graph = reduction(op, scale)
+    check_exact(graph, random_inputs(graph, seed), litert_too=False)
+
+
 def test_compiled() -> None:
-    graphs = layers(np.random.default_rng(3))
+    graphs = [reduction(op, 0.002) for op in REDUCTIONS]
+    graphs += [
+        one_op(Softmax(), [int16("x", (3, n), scale)], [int16("y", (3, n), 2.0**-15)])
+        for n, scale in ((1, 0.01), (10, 0.0003), (100, 0.0001), (1000, 0.001))
+    ]
+    graphs += layers(np.random.default_rng(3))
     graphs += [pair(op, 0.001, 0.002, 0.003) for op in OPERATORS]
     graphs += [one_op(op, [int16("x", ALL.shape, scale)], [int16("y", ALL.shape, out)]) for op, scale, out in FUNCTIONS]
     check_compiled([(graph, [random_inputs(graph, seed) for seed in range(2)]) for graph in graphs])

@@ -1,4 +1,4 @@
-"""MEAN over any axes: int8 requantized by a multiplier that holds 1 / count, as TFLM does it, or float32."""
+"""MEAN over any axes: int8 or int16 requantized by a multiplier that holds 1 / count, as TFLM does it, or float32."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from tinymaix.graph import Array, Node, Tensor
 from tinymaix.ops.base import array
 from tinymaix.ops.emit import LayerCode
-from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE, quantize_multiplier, requantize, saturate
-from tinymaix.ops.reduction import Reduction, reduction_kernel
+from tinymaix.ops.fixed_point import quantize_multiplier, requantize, saturate
+from tinymaix.ops.reduction import Reduction, reduction_kernel, sum_kernel
 from tinymaix.ops.tmdl import ModelType, Operand, StoredLayer
 
 
@@ -21,6 +21,7 @@ class Mean(Reduction):
     kind: ClassVar[str] = "MEAN"
     tflite: ClassVar[tuple[int, int]] = (40, 27)
     tmdl = (1, "global average pool")
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
 
     @classmethod
     def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
@@ -58,20 +59,21 @@ class Mean(Reduction):
             self.call(node, code, MEAN_F32, divisor=float(self.count(node)))
             return
         zero_sum, multiplier, shift = self.scales(node)
-        self.call(node, code, MEAN_S8, zero_sum=zero_sum, multiplier=multiplier, shift=shift, zero_y=node.output.q.z)
+        self.call(
+            node,
+            code,
+            KERNELS[node.output.dtype.name],
+            zero_sum=zero_sum,
+            multiplier=multiplier,
+            shift=shift,
+            zero_y=node.output.q.z,
+        )
 
 
-MEAN_S8 = reduction_kernel(
-    "mean_s8",
-    "int8_t",
-    "Mean, int8. zero_sum is zero_x times the elements of one sum, and the multiplier divides by their number.",
-    "int32_t result = -zero_sum;",
-    "result += *element;",
-    "(int8_t)clamp(requantize(result, multiplier, shift) + zero_y, -128, 127)",
-    ",\n    int32_t zero_sum, int32_t multiplier, int shift, int32_t zero_y",
-    REQUANTIZE,
-    CLAMP,
-)
+KERNELS = {
+    "int8": sum_kernel("mean_s8", "int8", "Mean", ", and the multiplier divides by their number"),
+    "int16": sum_kernel("mean_s16", "int16", "Mean", ", and the multiplier divides by their number"),
+}
 
 MEAN_F32 = reduction_kernel(
     "mean_f32",

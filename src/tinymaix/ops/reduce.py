@@ -11,16 +11,17 @@ import numpy as np
 from tinymaix.graph import Array, Node
 from tinymaix.ops.base import array, same_quantization
 from tinymaix.ops.emit import C_TYPES, Kernel, LayerCode
-from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE, quantize_multiplier, requantize, saturate
-from tinymaix.ops.reduction import Reduction, reduction_kernel
+from tinymaix.ops.fixed_point import quantize_multiplier, requantize, saturate
+from tinymaix.ops.reduction import Reduction, reduction_kernel, sum_kernel
 
 
 @dataclass(frozen=True)
 class Sum(Reduction):
-    """int8 with a scale of its own, or float32."""
+    """int8 or int16 with a scale of its own, or float32."""
 
     kind: ClassVar[str] = "SUM"
     tflite: ClassVar[tuple[int, int]] = (74, 27)
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         x, output = array(inputs[0]), node.output
@@ -37,7 +38,15 @@ class Sum(Reduction):
             return
         multiplier, shift = self._scale(node)
         zero_sum = node.input(0).q.z * self.count(node)
-        self.call(node, code, SUM_ALL_S8, zero_sum=zero_sum, multiplier=multiplier, shift=shift, zero_y=node.output.q.z)
+        self.call(
+            node,
+            code,
+            SUMS[node.output.dtype.name],
+            zero_sum=zero_sum,
+            multiplier=multiplier,
+            shift=shift,
+            zero_y=node.output.q.z,
+        )
 
     def _scale(self, node: Node) -> tuple[int, int]:
         return quantize_multiplier(node.input(0).q.s / node.output.q.s)
@@ -130,16 +139,6 @@ class ReduceProd(_Select):
     }
 
 
-SUM_ALL_S8 = reduction_kernel(
-    "sum_all_s8",
-    "int8_t",
-    "Sum, int8. zero_sum is zero_x times the elements of one sum.",
-    "int32_t result = -zero_sum;",
-    "result += *element;",
-    "(int8_t)clamp(requantize(result, multiplier, shift) + zero_y, -128, 127)",
-    ",\n    int32_t zero_sum, int32_t multiplier, int shift, int32_t zero_y",
-    REQUANTIZE,
-    CLAMP,
-)
+SUMS = {"int8": sum_kernel("sum_all_s8", "int8", "Sum"), "int16": sum_kernel("sum_all_s16", "int16", "Sum")}
 
 SUM_F32 = reduction_kernel("sum_f32", "float", "Sum, float.", "float result = 0.0f;", "result += *element;", "result")

@@ -10,7 +10,8 @@ import numpy as np
 
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
 from tinymaix.ops.base import Operator, OptionFields, Options, constant_ints, int_tensor, positive_axis
-from tinymaix.ops.emit import Argument, Kernel, LayerCode
+from tinymaix.ops.emit import C_TYPES, Argument, Kernel, LayerCode
+from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE
 from tinymaix.ops.strides import ROW_OFFSET, Axis, Walk, row_steps
 
 Self = TypeVar("Self", bound="Reduction")
@@ -124,4 +125,20 @@ static void {name}(const {c_type} *x, {c_type} *y, const int32_t *sizes, const i
 }}
 """,
         (ROW_OFFSET, *needs),
+    )
+
+
+def sum_kernel(name: str, dtype: str, comment: str, more: str = "") -> Kernel:
+    """The kernel of a quantized sum, or of a mean by its multiplier."""
+    info = np.iinfo(dtype)
+    return reduction_kernel(
+        name,
+        C_TYPES[dtype],
+        f"{comment}, {dtype}. zero_sum is zero_x times the elements of one sum{more}.",
+        "int32_t result = -zero_sum;",
+        "result += *element;",
+        f"({C_TYPES[dtype]})clamp(requantize(result, multiplier, shift) + zero_y, {info.min}, {info.max})",
+        ",\n    int32_t zero_sum, int32_t multiplier, int shift, int32_t zero_y",
+        REQUANTIZE,
+        CLAMP,
     )

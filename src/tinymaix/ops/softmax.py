@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
+from tinymaix.ops import softmax16
 from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_math import INVERSE_OF_ONE_PLUS, exp_negative, inverse_of_one_plus
@@ -25,13 +26,15 @@ LONGEST_ROW = (1 << 13) - 1  # of ones in Q12.19, summed in 32 bits
 
 @dataclass(frozen=True)
 class Softmax(Operator):
-    """Input of rank 1 or more. int8 gives int8 (scale 1/256) or int16 (scale 1/65536, zero point -32768)."""
+    """Input of rank 1 or more. int8 gives int8 (scale 1/256) or int16 (scale 1/65536, zero point -32768), int16 gives
+    int16 (scale 1/32768)."""
 
     beta: float = 1.0
 
     kind: ClassVar[str] = "SOFTMAX"
     tflite: ClassVar[tuple[int, int]] = (25, 9)
     tmdl = (3, "softmax")
+    types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
 
     @classmethod
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Softmax:
@@ -63,25 +66,30 @@ class Softmax(Operator):
         if x.quantization is None or y.quantization is None or x.q.per_channel or y.q.per_channel:
             return [f"'{x.name}' and '{y.name}' need a per-tensor scale each; quantize the model again"]
         scale, zero_point = (2.0**-16, -32768) if wide else (2.0**-8, -128)
+        if x.dtype == np.int16:
+            scale, zero_point = 2.0**-15, 0
         problems = []
         if abs(y.q.s - scale) > scale / 1000 or y.q.z != zero_point:
             problems.append(
                 f"output '{y.name}' has scale {y.q.s:.7g} and zero point {y.q.z}; {y.dtype} SOFTMAX always gives "
                 f"scale {scale:.7g} and zero point {zero_point}; quantize the model again with these"
             )
-        if self._scaled_beta(x) <= 1:
+        if x.dtype == np.int8 and self._scaled_beta(x) <= 1:
             problems.append(
                 f"beta {self.beta:.3g} times the scale of '{x.name}' ({x.q.s:.3g}) is too small; "
                 "their product must exceed 2^-26"
             )
-        if x.shape[-1] > LONGEST_ROW:
-            problems.append(f"'{x.name}' has rows of {x.shape[-1]} values; int8 SOFTMAX takes up to {LONGEST_ROW}")
+        longest = LONGEST_ROW if x.dtype == np.int8 else softmax16.LONGEST_ROW
+        if x.shape[-1] > longest:
+            problems.append(f"'{x.name}' has rows of {x.shape[-1]} values; {x.dtype} SOFTMAX takes up to {longest}")
         return problems
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         x = array(inputs[0])
         if x.dtype == np.float32:
             return [self._float(x)]
+        if x.dtype == np.int16:
+            return [softmax16.softmax16(x, *softmax16.difference_scale(node.input(0).q.s, self.beta))]
         table = self._exps(node.input(0))
         below = x.max(axis=-1, keepdims=True).astype(np.int64) - x
         exps = np.where(below < table.size, table[np.minimum(below, table.size - 1)], 0)
@@ -101,6 +109,19 @@ class Softmax(Operator):
         shape = {"rows": x.elements // depth, "depth": depth}
         if x.dtype == np.float32:
             code.call(SOFTMAX_F32, x=code.input(0), y=code.output(), beta=self.beta, **shape)
+            return
+        if x.dtype == np.int16:
+            multiplier, shift = softmax16.difference_scale(x.q.s, self.beta)
+            code.call(
+                softmax16.SOFTMAX_S16,
+                x=code.input(0),
+                y=code.output(),
+                exps=code.constant("exps", softmax16.EXP_TABLE),
+                reciprocals=code.constant("reciprocals", softmax16.RECIPROCAL_TABLE),
+                multiplier=multiplier,
+                shift=shift,
+                **shape,
+            )
             return
         table = self._exps(x)
         exps = code.constant("exps", table, "int32", "exp(-d * beta * scale) in Q0.31")
