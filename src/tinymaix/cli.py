@@ -12,10 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinymaix import api
 from tinymaix.version import VERSION
+
+if TYPE_CHECKING:
+    from tinymaix.chips import Chip
 
 OPTIMIZE = ("speed", "balanced", "ram", "flash")
 TUNE = ("off", "quick", "full")
@@ -129,6 +132,18 @@ def parser() -> argparse.ArgumentParser:
     _build_options(command)
     _tune_options(command)
 
+    command = add(
+        "fit", fit_, "list the chips that a model fits, the fastest first, and what is missing on the others",
+        "tinymaix fit model.tflite",
+        "tinymaix fit model.tflite --match stm32 --need-fps 10 --max-ram 20000",
+    )  # fmt: skip
+    _model(command)
+    command.add_argument("--match", default="", help="only chips whose name, title or core contains this")
+    command.add_argument("--need-fps", type=_positive, metavar="N", help="inferences a second that a chip must reach")
+    command.add_argument("--max-flash", type=int, metavar="BYTES", help="flash that the program may take")
+    command.add_argument("--max-ram", type=int, metavar="BYTES", help="RAM that the program may take, with the stack")
+    _build_options(command)
+
     command = add("chips", chips, "list the chips", "tinymaix chips", "tinymaix chips stm32 --json")
     command.add_argument("match", nargs="?", default="", help="only chips whose name, title or core contains this")
 
@@ -141,6 +156,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--digit", type=int, choices=range(10), default=2, metavar="0..9", help="default: 2")
     command.add_argument("--chip", default="atmega328p,stm32f411ce", help="chips to run on, with commas")
     return top
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number
 
 
 def _model(command: argparse.ArgumentParser) -> None:
@@ -265,19 +287,44 @@ def bench(options: argparse.Namespace) -> int:
     return 0
 
 
+def fit_(options: argparse.Namespace) -> int:
+    from tinymaix import report
+    from tinymaix.fit import Limits, fit
+
+    limits = Limits(options.max_flash, options.max_ram, options.need_fps)
+    chosen = _matching(options.match)
+    if not chosen:
+        raise ValueError(f'No chip matches "{options.match}". The command `tinymaix chips` lists them.')
+    with progress() as say:
+        graph = api.read(options.model)
+        fits = fit(
+            graph, chosen, optimize=options.optimize, toolchain=options.toolchain, limits=limits, progress=say
+        )
+    if options.json:
+        _print_json([found.as_dict() for found in fits])
+    else:
+        report.show(*report.fit_parts(fits, graph))
+    return 0
+
+
+def _matching(word: str) -> list[Chip]:
+    """The chips whose name, title, core or boards contain a word."""
+    from tinymaix.chips import chips as known
+
+    return [
+        c for c in known().values() if word.lower() in f"{c.name} {c.title} {c.core.name} {' '.join(c.boards)}".lower()
+    ]
+
+
 def chips(options: argparse.Namespace) -> int:
     from tinymaix import report
-    from tinymaix.chips import chips as all_chips
 
-    word = options.match.lower()
-    found = [
-        c for c in all_chips().values() if word in f"{c.name} {c.title} {c.core.name} {' '.join(c.boards)}".lower()
-    ]
+    found = _matching(options.match)
     if options.json:
         _print_json([report.chip_dict(chip) for chip in found])
     else:
         report.show(report.chips_table(found))
-    return 0 if found or not word else 2
+    return 0 if found or not options.match else 2
 
 
 def cache(options: argparse.Namespace) -> int:

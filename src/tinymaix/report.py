@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tinymaix.chips import Chip
     from tinymaix.compile.tune_trial import LayerTuning
     from tinymaix.deploy import Bench
+    from tinymaix.fit import Fit
 
 SHADES = "0123456789ABCDEF"
 """A pixel's upper four bits as one character, as TinyMaix's MNIST demo prints a picture."""
@@ -107,6 +108,23 @@ def tuning_table(tuning: Sequence[LayerTuning], chip: str) -> Table:
 def tuning_dict(tuning: Sequence[LayerTuning]) -> dict[str, Any]:
     """The same for JSON; empty where nothing was tried."""
     return {"tuning": [asdict(layer) for layer in tuning]} if tuning else {}
+
+
+def fit_parts(fits: Sequence[Fit], graph: Graph) -> list[object]:
+    """A row a chip, and below the table what could not be measured."""
+    columns = ["chip", "core", "MHz", "fits", "milliseconds", "a second", "flash", "RAM", "missing flash", "missing RAM", ""]
+    rows = [
+        [
+            f.chip.name, f.chip.core.name, f.chip.mhz, f.fits, cycles(f.bench, f.milliseconds),
+            cycles(f.bench, f.fps), f.bench.flash.total, f.bench.ram.total, f.flash_missing or None,
+            f.ram_missing or None, f.note,
+        ]
+        for f in fits
+        if f.bench
+    ]  # fmt: skip
+    parts: list[object] = [table(f"{graph.name}: {graph.macs:,} MACs", columns, rows, left=2)]
+    unknown = {f.note: [g.chip.name for g in fits if not g.bench and g.note == f.note] for f in fits if not f.bench}
+    return parts + [f"{', '.join(names)}: {note}" for note, names in unknown.items()]
 
 
 def chips_table(chips: Iterable[Chip]) -> Table:
