@@ -8,13 +8,12 @@ import pytest
 from tests.ops.make import float32, int8
 from tests.oracles import check_compiled, check_exact, expect_same, litert, one_op, random_inputs
 from tinymaix.graph import Graph, ModelError, Shape, Tensor
+from tinymaix.ops.batch_to_space import BatchToSpace, SpaceToBatch
 from tinymaix.ops.rearrange import (
-    BatchToSpace,
     BroadcastTo,
     DepthToSpace,
     MirrorPad,
     Reverse,
-    SpaceToBatch,
     SpaceToDepth,
     Tile,
 )

@@ -13,7 +13,7 @@ from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
 from tinymaix.ops.base import OptionFields, Options, array, constant_ints, int_tensor
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.move import Move, input_shape
-from tinymaix.ops.rearrange import LARGEST
+from tinymaix.ops.tables import LARGEST
 
 
 @dataclass(frozen=True)

@@ -5,18 +5,21 @@ Where an offset is negative, the output element is filled with a real zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
 
-from tinymaix.graph import Array, Node, Tensor
+from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
 from tinymaix.ops.base import array, same_quantization
 from tinymaix.ops.emit import Argument, Kernel, LayerCode
 from tinymaix.ops.move import Move
 from tinymaix.ops.strides import row_steps
 
 LOOPS = 4
+LARGEST = 1 << 28
+"""The most elements that the output of a move to a larger tensor may have."""
 
 
 class TableMove(Move):
@@ -86,6 +89,27 @@ def _with_run(tables: list[Array]) -> tuple[list[Array], int]:
 def plain_tables(shape: Sequence[int]) -> list[Array]:
     """Tables that copy a tensor as it is."""
     return [np.arange(size) * step for size, step in zip(shape, row_steps(tuple(shape)), strict=True)]
+
+
+class OneInputMove(TableMove):
+    """The inputs behind the first one are attributes."""
+
+    @classmethod
+    def tflite_inputs(cls, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
+        return inputs[:1]
+
+
+def limited(shape: Shape) -> Shape:
+    """The shape of an output, where it is not absurd."""
+    if math.prod(shape) > LARGEST:
+        raise ModelError(f"an output of shape {list(shape)} is larger than any chip's memory")
+    return shape
+
+
+def pairs_tensor(name: str, pairs: Sequence[tuple[int, int]]) -> Tensor:
+    """Pairs of sizes as a .tflite has them."""
+    data = np.asarray(pairs, np.int32).reshape(-1, 2)
+    return Tensor(name, data.shape, data.dtype, None, data)
 
 
 COPY_BY_TABLES = Kernel(
