@@ -71,15 +71,16 @@ def main() -> None:
     files = [path for path in shipped() if options.all or path.stem in MEASURED]
     if options.models:
         files = [path for path in files if any(part in path.stem for part in options.models.split(","))]
-    table = Table(title="Instructions of one inference (AVR: cycles)")
-    for column in ("core", "header", "level", "model", "ours", "TinyMaix", "fewer", "exact"):
-        table.add_column(column, justify="right" if column in ("ours", "TinyMaix", "fewer") else "left")
     for target in (*FULL, *SMALL):
         if target.core == "host" or (options.cores and target.core not in options.cores.split(",")):
             continue
+        unit = "cycles" if target.core in SAME else "instructions"
+        table = Table(title=f"{target.core}, TM_ARCH_{target.arch}, TM_OPT{target.level}: {unit} of one inference")
+        for column in ("model", "ours", "TinyMaix", "fewer", "exact"):
+            table.add_column(column, justify="left" if column in ("model", "exact") else "right")
         for row in rows(target, files):
-            table.add_row(target.core, target.arch, f"TM_OPT{target.level}", *row)
-    Console(width=120).print(table)
+            table.add_row(*row)
+        Console(width=100).print(table)
 
 
 if __name__ == "__main__":
