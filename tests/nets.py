@@ -6,6 +6,7 @@ Each builder returns (module in eval mode, example inputs). Importing this modul
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -186,12 +187,12 @@ NETS: dict[str, Callable[[], Net]] = {
 }  # fmt: skip
 
 
+@cache
 def net(name: str, seed: int = 0) -> Net:
     """A network of `NETS` whose batch norms have seen data, in eval mode."""
     torch.manual_seed(seed)
     module, inputs = NETS[name]()
     with torch.no_grad():
         module.train()
-        for _ in range(3):
-            module(*(torch.randn(4, *x.shape[1:]) for x in inputs))
+        module(*(torch.randn(8, *x.shape[1:]) for x in inputs))
     return module.eval(), inputs

@@ -21,7 +21,7 @@ from tinymaix.read.onnx_quantized import quantized_input
 
 __all__ = ["looks_like_onnx", "read_onnx"]
 
-OPSETS = range(7, 27)
+OPSETS = range(7, 29)
 DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
 MAX_PROBLEMS = 100
 
