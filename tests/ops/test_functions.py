@@ -59,6 +59,12 @@ def test_int8_is_exact(scale: float, zero: int, out_scale: float, out_zero: int,
     check_exact(graph, [BYTES], litert_too=False)
 
 
+@given(SCALES, SCALES, ZERO_POINTS)
+def test_int8_rsqrt_is_exact(scale: float, out_scale: float, out_zero: int) -> None:
+    graph = one_op(Rsqrt(), [int8("x", BYTES.shape, scale, -128)], [int8("y", BYTES.shape, out_scale, out_zero)])
+    check_exact(graph, [BYTES], litert_too=False)
+
+
 @pytest.mark.parametrize("scales", [(0.001, 0.001), (0.001, 0.0007)])
 def test_int16_abs_is_exact(scales: tuple[float, float]) -> None:
     values = np.arange(-32768, 32768).astype(np.int16)

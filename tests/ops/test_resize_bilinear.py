@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.ops.make import float32, int8
+from tests.ops.make import SEEDS, ZERO_POINTS, float32, int8
 from tests.oracles import check_compiled, check_exact, one_op, random_inputs
 from tinymaix.graph import Graph
 from tinymaix.ops.log_softmax import L2Normalization, LogSoftmax
@@ -34,6 +36,21 @@ def test_rows(op: LogSoftmax | L2Normalization) -> None:
     inputs = [np.random.default_rng(1).uniform(-9, 9, (3, 7)).astype(np.float32)]
     check_exact(graph, inputs)
     check_compiled([(graph, [inputs, [np.zeros((3, 7), np.float32)]])])
+
+
+@given(SEEDS, st.integers(1, 40), ZERO_POINTS, st.sampled_from([1, 3, 128]))
+def test_int8_l2_normalization_is_exact(seed: int, depth: int, zero: int, largest: int) -> None:
+    graph = one_op(L2Normalization(), [int8("x", (3, depth), 0.1, zero)], [int8("y", (3, depth), 1 / 128)])
+    x = zero + np.random.default_rng(seed).integers(-largest, largest, (3, depth))
+    check_exact(graph, [np.clip(x, -128, 127).astype(np.int8)], litert_too=False)
+
+
+def test_compiled_l2_normalization() -> None:
+    rng = np.random.default_rng(1)
+    graph = one_op(L2Normalization(), [int8("x", (4, 50), 0.1, 5)], [int8("y", (4, 50), 1 / 128)])
+    few = np.full((4, 50), 5, np.int8)
+    few[:3, 0] = 6, 7, -9
+    check_compiled([(graph, [[rng.integers(-128, 128, (4, 50)).astype(np.int8)], [few]])])
 
 
 def test_compiled() -> None:

@@ -12,6 +12,7 @@ from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import CLAMP, REQUANTIZE, quantize_multiplier, requantize, saturate
 from tinymaix.ops.float_functions import FLOOR_F32, LOG_F32, ROUND_EVEN_F32, SIN_F32, SQRT_F32
 from tinymaix.ops.float_math import EXP_F32
+from tinymaix.ops.inverse_root import inverse_root
 from tinymaix.ops.lookup import Unary
 
 
@@ -62,6 +63,9 @@ class Sqrt(FloatFunction):
 
 @dataclass(frozen=True)
 class Rsqrt(FloatFunction):
+    """int8 too, whose inputs must not be negative: its zero point is -128."""
+
+    types: ClassVar[tuple[str, ...]] = ("int8", "float32")
     kind: ClassVar[str] = "RSQRT"
     tflite: ClassVar[tuple[int, int]] = (76, 0)
     float_kernel: ClassVar[Kernel] = _kernel("rsqrt_all_f32", "1.0f / sqrt_f32(v)", SQRT_F32)
@@ -69,6 +73,24 @@ class Rsqrt(FloatFunction):
     def real(self, x: Array) -> Array:
         with np.errstate(all="ignore"):
             return np.asarray(np.float32(1) / np.sqrt(x))
+
+    def problems(self, node: Node) -> list[str]:
+        found = super().problems(node)
+        if found or node.output.dtype != np.int8 or node.input(0).q.z == -128:
+            return found
+        return [f"'{node.input(0).name}' has zero point {node.input(0).q.z}; int8 RSQRT takes -128, nothing negative"]
+
+    def raw(self, node: Node, q: Array) -> Array:
+        x, y = node.input(0).q, node.output.q
+        multiplier, shift = quantize_multiplier(float(np.float32(1 / (np.sqrt(np.float32(x.s)) * np.float32(y.s)))))
+        left = 20  # bits that the root gains to keep its fraction
+        result = np.full(q.shape, 127, np.int64)
+        for i, value in enumerate((q - x.z).tolist()):
+            if value:
+                root, root_shift = inverse_root(value)
+                data = requantize(np.ones((), np.int64), root, root_shift + left)
+                result[i] = requantize(data, multiplier, shift - left) + y.z
+        return saturate(result, node.output.dtype)
 
 
 @dataclass(frozen=True)
