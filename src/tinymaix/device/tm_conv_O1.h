@@ -414,7 +414,7 @@ static tm_pixel_t pixels(const tm_window_t *v, const tm_block_t *b, tm_pixel_t p
         at[i] = i < some ? p : at[some - 1];
         if (i < some)
             p = next(v, p);
-        for (k = 0; k < b->n; k++)
+        for (k = 0; k < b->n + b->n % 2; k++) /* a last odd one is worked on as two */
             b->sums[i * TM_SUMS + k] = 0;
     }
     for (k = 0; k < v->c; k += m) {
