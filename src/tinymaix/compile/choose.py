@@ -8,9 +8,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
+from tinymaix.compile.layers import kernels_in_order
 from tinymaix.cores import Core
 from tinymaix.graph import Node
-from tinymaix.ops.emit import Implementation, Kernel
+from tinymaix.ops.emit import Call, Implementation, Kernel
 from tinymaix.plan import row_lead
 
 Chooser = Callable[[Node, Core, str], Sequence[Implementation]]
@@ -43,3 +44,13 @@ def variants(node: Node, core: Core, optimize: str) -> list[Implementation]:
 def portable(node: Node) -> Implementation:
     """The operator's own kernel, which computes row by row."""
     return Implementation(partial(node.op.emit, node), node.op.scratch(node), row_lead(node), portable=True)
+
+
+def title(calls: Sequence[Call]) -> str:
+    """The functions of a layer for a report, each once, with the functions that are handed to them."""
+    names = []
+    for call in calls:
+        known = {kernel.name for kernel in kernels_in_order([call], {})}
+        given = [argument for argument in call.arguments if argument in known]
+        names.append(call.kernel.name + (f"({', '.join(given)})" if given else ""))
+    return ", ".join(dict.fromkeys(names))

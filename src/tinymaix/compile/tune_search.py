@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from tinymaix.compile.choose import title
 from tinymaix.compile.layers import kernels_in_order
 from tinymaix.compile.project import Draft, Project
 from tinymaix.compile.tune_solve import Code, descend, fastest
@@ -32,7 +33,8 @@ class Search:
         self._draft, self._ask, self._budget = draft, measure, budget
         codes = [[draft.alone(i, way) for way in ways] for i, ways in enumerate(draft.variants)]
         self._weights = [[sum(c.data.nbytes for c in code.constants) for code in row] for row in codes]
-        self._called = [[[*dict.fromkeys(call.kernel.name for call in code.calls)] for code in row] for row in codes]
+        self._titles = [[title(code.calls) for code in row] for row in codes]
+        self._called = [[{call.kernel.name for call in code.calls} for code in row] for row in codes]
         self._kernels = [
             [frozenset(kernel.name for kernel in kernels_in_order(code.calls, draft.own)) for code in row]
             for row in codes
@@ -69,7 +71,8 @@ class Search:
         """Measure each layer's other ways, those of all layers at once; "quick": one of each of the dearest layers."""
         others = [[way for way in range(len(row)) if way != self._guess[i]] for i, row in enumerate(self._weights)]
         if effort == "quick":
-            others = [ways[:1] if i in self._dearest() else [] for i, ways in enumerate(others)]
+            dearest = self._dearest()
+            others = [ways[:1] if i in dearest else [] for i, ways in enumerate(others)]
         self.measure(
             [
                 tuple(ways[k] if k < len(ways) else guess for ways, guess in zip(others, self._guess, strict=True))
@@ -176,7 +179,7 @@ class Search:
             i = where[id(layer.node)]
             costs = {**self._costs[i], best[i]: cost}
             ways = [
-                Way(", ".join(self._called[i][way]), self._weights[i][way], implementation.scratch, costs.get(way))
+                Way(self._titles[i][way], self._weights[i][way], implementation.scratch, costs.get(way))
                 for way, implementation in enumerate(self._draft.variants[i])
             ]
             if not layer.node.op.is_view:
@@ -212,14 +215,16 @@ class Search:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def _dearest(self) -> set[int]:
-        """The dearest layers, as many as hold the share of the cost that "quick" looks at."""
+        """The dearest layers, as many as hold the share of the cost that "quick" looks at, and those that are computed
+        by the same functions: else both these and better ones would stay."""
         costs = [ways[guess] for ways, guess in zip(self._costs, self._guess, strict=True)]
         dearest: set[int] = set()
         for i in sorted(range(len(costs)), key=lambda i: -costs[i]):
             if sum(costs[j] for j in dearest) >= QUICK_SHARE * sum(costs):
                 break
             dearest.add(i)
-        return dearest
+        titles = {self._titles[i][self._guess[i]] for i in dearest}
+        return {i for i, guess in enumerate(self._guess) if self._titles[i][guess] in titles}
 
     def _ways(self, choice: Sequence[int]) -> list[Implementation]:
         return [ways[way] for ways, way in zip(self._draft.variants, choice, strict=True)]
