@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 
+from tinymaix.cores.armv7em.depthwise_direct import direct
 from tinymaix.cores.armv7em.depthwise_dot import Distances, Dot, dot_kernel, instructions
 from tinymaix.cores.armv7em.depthwise_taps import Tile
 from tinymaix.cores.armv7em.depthwise_widen import LANES, widen_rows
@@ -38,7 +39,7 @@ MOST_TAPS = MOST_CODE // 2
 LITTLE_CODE = 200
 """Instructions up to which a kernel is made for odd and even widths alike, so that layers share it."""
 LEAST_OUTPUTS = 4
-"""Of a channel. For fewer, the portable kernel costs less than widening."""
+"""Of a channel. For fewer, widening costs more than it saves."""
 
 
 @dataclass(frozen=True)
@@ -133,23 +134,27 @@ def choose_depthwise_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[
     layer = Layer.of(node, op)
     if node.output.dtype != np.int8 or optimize == "flash":
         return ()
-    if layer.out_h * layer.out_w < LEAST_OUTPUTS or layer.kernel[0] * layer.kernel[1] > MOST_TAPS:
-        return ()
     requant = prove_high_node(node, op.activation, 3, varied=True)
     if requant is None:
         return ()
+    plain = direct(node, op, requant)
+    found = [*_widening(node, layer, requant, optimize), *([plain] if plain else [])]
+    limits = quantized_range(op.activation, node.output)
+    return [clamped(implementation, node, requant.clamp, limits) for implementation in found]
+
+
+def _widening(node: Node, layer: Layer, requant: HighRequant, optimize: str) -> list[Implementation]:
+    """With blocks of different numbers of rows, and with offsets of this shape or of any."""
+    if layer.out_h * layer.out_w < LEAST_OUTPUTS or layer.kernel[0] * layer.kernel[1] > MOST_TAPS:
+        return []
     sizes = [layer.usual_rows, max(2, layer.out_h // 2 * 2), FEW]
     if optimize == "ram":
         sizes.reverse()
     tiles = dict.fromkeys(layer.tile(rows) for rows in sizes)
     distances = Distances(layer.out_c, layer.out_w * layer.out_c)
     dots = [layer.dot(tile, requant, near) for tile in tiles for near in (None, distances)]
-    limits = quantized_range(op.activation, node.output)
-    return [
-        clamped(_implementation(node, layer, dot), node, requant.clamp, limits)
-        for dot in dots
-        if not dot.far and len(instructions(dot)) <= MOST_CODE
-    ]
+    served = [dot for dot in dots if not dot.far and len(instructions(dot)) <= MOST_CODE]
+    return [_implementation(node, layer, dot) for dot in served]
 
 
 def _implementation(node: Node, layer: Layer, dot: Dot) -> Implementation:
