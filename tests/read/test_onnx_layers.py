@@ -118,6 +118,8 @@ CASES = [
     _recurrent("LSTM", 4, direction="reverse"), _recurrent("GRU", 3),
     _recurrent("GRU", 3, linear_before_reset=1), _recurrent("RNN", 1),
     _recurrent("RNN", 1, activations=["Relu"]),
+    Case("Normalizer", (2, 5), [], {"norm": "L1"}, domain="ai.onnx.ml"),
+    Case("Normalizer", (2, 5), [], {"norm": "L2"}, domain="ai.onnx.ml"),
     Case("Scaler", (2, 3), [], {"offset": [1.0, 2.0, 3.5], "scale": [0.5, 2.0, 1.5]}, domain="ai.onnx.ml"),
     Case("LinearRegressor", (2, 3), [], {"coefficients": [1.0, 2.0, 3.5, 0.5, 2.0, 1.5], "intercepts": [1.5, 0.25],
                                          "targets": 2}, domain="ai.onnx.ml"),

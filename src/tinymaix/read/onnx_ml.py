@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +65,17 @@ def _named_class(n: OnnxLayer, index: Tensor, labels: np.ndarray) -> Tensor:
     return n.b.op("GATHER", n.b.constant(labels), index, axis=0, dtype=np.int32)
 
 
+def _normalizer(n: OnnxLayer) -> Tensor:
+    """x divided by the norm of its row."""
+    norm = n.text("norm", "MAX")
+    rows: dict[str, Any] = {"axes": (len(n.x.shape) - 1,), "keep_dims": True}
+    if norm == "L1":
+        return n.b.op("DIV", n.x, n.b.op("SUM", n.b.op("ABS", n.x), **rows))
+    if norm == "L2":
+        return n.b.op("MUL", n.x, n.b.op("RSQRT", n.b.op("SUM", n.b.op("MUL", n.x, n.x), **rows)))
+    raise ModelError(f"norm '{norm}' is not supported; L1 and L2 are")
+
+
 def _extract(n: OnnxLayer) -> Tensor:
     """Elements of the last axis."""
     if n.x.data is not None:  # a table of class labels
@@ -74,5 +86,5 @@ def _extract(n: OnnxLayer) -> Tensor:
 
 LAYERS: dict[str, Lower] = {
     "Scaler": _scaler, "LinearRegressor": _linear, "LinearClassifier": _classifier, "ArrayFeatureExtractor": _extract,
-    "ZipMap": lambda n: n.x,
+    "Normalizer": _normalizer, "ZipMap": lambda n: n.x,
 }  # fmt: skip
