@@ -39,6 +39,7 @@ from tinymaix.ops.sub import Sub
 from tinymaix.ops.tanh import Tanh
 from tinymaix.ops.tmdl import MODEL_TYPES
 from tinymaix.ops.transpose import Transpose
+from tinymaix.read.tmdl import read_tmdl
 from tinymaix.write.tmdl import tmdl_bytes
 
 Type = np.dtype[Any]
@@ -119,6 +120,9 @@ def check(build: tuple[str, Library], graph: Graph, big_endian: bool = False) ->
     inputs = random_inputs(graph)
     expected = graph.run(inputs)
     file = tmdl_bytes(graph, mdl_type=name, more_layers=True, big_endian=big_endian)
+    if name in TYPES:
+        for y, again in zip(expected, read_tmdl(file.data).run(inputs), strict=True):
+            np.testing.assert_array_equal(again.ravel(), y.ravel())
     model = library.load(file.data)
     assert model.error == r.OK
     if name.startswith("f"):

@@ -112,7 +112,6 @@ def damaged(data: bytes, layer: int | None, offset: int, layout: str, *values: f
         (10, "H", (5,), "the file ends where layer 4 should begin"),
         (10, "H", (3,), "bytes follow the last layer"),
         (12, "I", (48,), "does not fit the buffer of 48"),
-        (16, "I", (64,), "sub_size"),
         (DIMS_IN, "4H", (3, 6, 6, 2), "but the model's input is [3, 6, 6, 2]"),
         (DIMS_OUT, "4H", (1, 1, 1, 4), "not the output of shape [1, 1, 1, 4]"),
         (63, "B", (1,), "reserved bytes"),

@@ -1,4 +1,4 @@
-"""A .tmdl file -> Graph: all model types but int16, both byte orders.
+"""A .tmdl file -> Graph: all model types but int16, both byte orders, versions 1 and 2.
 
 The file is hostile until shown otherwise. The reader plays the main buffer: each layer must read a tensor that an
 earlier layer wrote there and that nothing has overwritten. The operators check the layers' bodies.
@@ -6,6 +6,7 @@ earlier layer wrote there and that nothing has overwritten. The operators check 
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,11 @@ import numpy as np
 from tinymaix.graph import Graph, ModelError, Node, Shape, Tensor
 from tinymaix.ops import TMDL_OPERATORS
 from tinymaix.ops import tmdl as schema
+from tinymaix.ops.reshape import Reshape
 from tinymaix.ops.tmdl import Dims, Head, LayerHead, ModelType, StoredLayer, has_quantization
+from tinymaix.read.tmdl_more import NAMES, TENSOR, read_more
+
+VERSION_2 = 2
 
 
 def read_tmdl(data: bytes, name: str = "model") -> Graph:
@@ -30,7 +35,7 @@ def read_tmdl(data: bytes, name: str = "model") -> Graph:
         ModelError: a sentence that says what is damaged or not supported, and in which layer.
     """
     head, model, order = _head(data)
-    reader = _Reader(head, model)
+    reader = _Reader(head, model, any(data[schema.HEAD_SIZE - schema.RESERVED : schema.HEAD_SIZE]))
     offset = schema.HEAD_SIZE
     for index in range(head.layer_cnt):
         layer = _layer(data, offset, index, model, order)
@@ -52,7 +57,7 @@ def _head(data: bytes) -> tuple[Head, ModelType, str]:
         raise ModelError("not a .tmdl file: it does not begin with MAIX")
     if len(data) < schema.HEAD_SIZE:
         raise ModelError(f"the file ends within its header: it has {len(data)} bytes")
-    order = ">" if data[6:8] == b"\0\1" else "<"  # input_cnt, which is 1
+    order = ">" if data[6] == 0 else "<"  # input_cnt, which is below 256
     if data[4] >= len(schema.MODEL_TYPES):
         raise ModelError(f"model type {data[4]} is not known; the file is damaged or of a later version")
     model = schema.MODEL_TYPES[data[4]]
@@ -60,13 +65,14 @@ def _head(data: bytes) -> tuple[Head, ModelType, str]:
     problems = []
     if model.name == "int16":
         problems.append("int16 models are not supported; no converter has written any")
-    if (head.input_cnt, head.output_cnt) != (1, 1):
-        problems.append(f"it has {head.input_cnt} inputs and {head.output_cnt} outputs; one of each is supported")
+    start = schema.HEAD_SIZE - schema.RESERVED
+    version = int(np.frombuffer(data, order + "u4", 1, start)[0])
+    most = 255 if version == VERSION_2 else 1
+    if not (1 <= head.input_cnt <= most and 1 <= head.output_cnt <= most):
+        problems.append(f"it has {head.input_cnt} inputs and {head.output_cnt} outputs; up to {most} are supported")
     if head.layer_cnt == 0:
         problems.append("it has no layers")
-    if head.sub_size:
-        problems.append("it asks for weights to be copied into a buffer (sub_size), which is not supported")
-    if any(data[schema.HEAD_SIZE - schema.RESERVED : schema.HEAD_SIZE]):
+    if version not in (0, VERSION_2) or any(data[start + 4 : schema.HEAD_SIZE]):
         problems.append("reserved bytes of its header are set; it is damaged or of a later version")
     if problems:
         raise ModelError(problems)
@@ -79,8 +85,11 @@ def _layer(data: bytes, offset: int, index: int, model: ModelType, order: str) -
     if room < schema.LAYER_HEAD_SIZE:
         raise ModelError(f"the file ends where layer {index} should begin")
     head = LayerHead(*schema.LAYER_HEAD.unpack(data, offset, model, order))
-    if head.type not in TMDL_OPERATORS:
-        raise ModelError(f"layer {index} has type {head.type}; types 0 to {max(TMDL_OPERATORS)} are known")
+    if head.type not in TMDL_OPERATORS and head.type not in NAMES:
+        raise ModelError(
+            f"layer {index} has type {head.type}; types 0 to {max(TMDL_OPERATORS)} and {min(NAMES)} to {max(NAMES)} "
+            "are known"
+        )
     if not schema.LAYER_HEAD_SIZE <= head.size <= room or head.size % schema.ALIGNMENT:
         raise ModelError(
             f"layer {index} has a size of {head.size} bytes; it must be a multiple of {schema.ALIGNMENT}, at least "
@@ -92,6 +101,8 @@ def _layer(data: bytes, offset: int, index: int, model: ModelType, order: str) -
 
 def _kind(head: LayerHead) -> str:
     """The format's name of the layer, whose type is known."""
+    if head.type in NAMES:
+        return NAMES[head.type]
     tmdl = TMDL_OPERATORS[head.type].tmdl
     assert tmdl is not None
     return tmdl[1]
@@ -121,11 +132,14 @@ class _Lying(NamedTuple):
 class _Reader:
     """The nodes so far, and what lies in the main buffer after them."""
 
-    def __init__(self, head: Head, model: ModelType) -> None:
+    def __init__(self, head: Head, model: ModelType, version_2: bool) -> None:
         self.head = head
+        self.version_2 = version_2
         self.model = model
         self.dtype = np.dtype("int8" if model.is_integer else "float32")
         self.nodes: list[Node] = []
+        self.inputs: list[Tensor] = []
+        self.outputs: list[Tensor] = []
         self.lying: list[_Lying] = []
 
     def add(self, layer: StoredLayer) -> None:
@@ -133,14 +147,23 @@ class _Reader:
         head = layer.head
         shape = shape_of(head.in_dims)
         stated = layer.quantization(head.in_s, head.in_zp)
-        if not self.nodes:
+        if not self.inputs:
             if head.in_dims != self.head.in_dims:
                 raise ModelError(f"it reads {list(head.in_dims)}, but the model's input is {list(self.head.in_dims)}")
-            self.lying.append(self._place(Tensor("input", shape, self.dtype, stated), head.in_oft))
+            self._input(Tensor("input", shape, self.dtype, stated), head.in_oft)
+        elif len(self.inputs) < self.head.input_cnt:
+            self._input(Tensor(f"input_{len(self.inputs)}", shape, self.dtype, stated), head.in_oft)
         x = self._find(head.in_oft, shape)
+        if head.type == TENSOR:
+            if head.is_out:
+                self.outputs.append(x)
+            return
         y = Tensor(layer.name, shape_of(head.out_dims), self.dtype, layer.quantization(head.out_s, head.out_zp))
         place = self._place(y, head.out_oft)
-        node = TMDL_OPERATORS[head.type].from_tmdl(layer, x, y, lambda offset: self._find(offset, shape))
+        if head.type in NAMES:
+            node = read_more(layer, x, y, self._find_values)
+        else:
+            node = TMDL_OPERATORS[head.type].from_tmdl(layer, x, y, lambda offset: self._find(offset, shape))
         # With two operands it is for the operator to say whose scale the header states.
         if len(node.activations) == 1 and not has_quantization(x, stated):
             raise ModelError(f"its input scale and zero point are not those that '{x.name}' was computed with")
@@ -152,10 +175,12 @@ class _Reader:
             raise ModelError(problems)
         self._write(node, place)
         self.nodes.append(node)
+        if head.is_out and self.head.output_cnt == 1:
+            self.outputs = [y]
 
     def graph(self, name: str, last: LayerHead) -> Graph:
         """The whole graph; ``last`` is the header of the last layer."""
-        if not last.is_out or last.out_dims != self.head.out_dims:
+        if not last.is_out or (len(self.outputs) == 1 and last.out_dims != self.head.out_dims):
             raise ModelError(
                 f"the last layer is not the output of shape {list(self.head.out_dims)} that the header states"
             )
@@ -164,7 +189,16 @@ class _Reader:
             notes.append("the runtime turns the output of this .tmdl into float32 (out_deq); here it is raw")
         if self.model.name not in ("int8", "fp32"):
             notes.append(f"the weights are {self.model.name} in the .tmdl; here they and the activations are float32")
-        return Graph(self.nodes, [self.nodes[0].activations[0]], [self.nodes[-1].output], name, notes)
+        if (len(self.inputs), len(self.outputs)) != (self.head.input_cnt, self.head.output_cnt):
+            raise ModelError(
+                f"it names {len(self.inputs)} inputs and {len(self.outputs)} outputs, but its header states "
+                f"{self.head.input_cnt} and {self.head.output_cnt}"
+            )
+        return Graph(self.nodes, self.inputs, self.outputs, name, notes)
+
+    def _input(self, tensor: Tensor, offset: int) -> None:
+        self.inputs.append(tensor)
+        self.lying.append(self._place(tensor, offset))
 
     def _place(self, tensor: Tensor, offset: int) -> _Lying:
         size = tensor.elements * self.model.unit
@@ -179,7 +213,23 @@ class _Reader:
         for place in reversed(self.lying):
             if place.offset == offset and place.tensor.shape == shape:
                 return place.tensor
-        raise ModelError(f"it reads {list(shape)} at offset {offset} of the buffer, where no such tensor lies")
+        try:
+            x = self._find_values(offset, math.prod(shape))
+        except ModelError:
+            raise ModelError(
+                f"it reads {list(shape)} at offset {offset} of the buffer, where no such tensor lies"
+            ) from None
+        view = Tensor(f"{x.name}_view_{len(self.nodes)}", shape, x.dtype, x.quantization)
+        self.nodes.append(Node(Reshape(shape), [x], [view], view.name))
+        self.lying.append(self._place(view, offset))
+        return view
+
+    def _find_values(self, offset: int, count: int) -> Tensor:
+        """The tensor of so many values that lies at the offset, of any shape. Only version 2 asks for it."""
+        for place in reversed(self.lying):
+            if place.offset == offset and place.tensor.elements == count and self.version_2:
+                return place.tensor
+        raise ModelError(f"it reads {count} values at offset {offset} of the buffer, where no such tensor lies")
 
     def _write(self, node: Node, place: _Lying) -> None:
         """Put the node's output into the buffer, in place of all that it overwrites."""
