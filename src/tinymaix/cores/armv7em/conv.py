@@ -8,10 +8,12 @@ first, so that only the end of a column is filled up.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.fully_connected import one_row
 from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
 from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream, forms
@@ -21,11 +23,15 @@ from tinymaix.cores.armv7em.weights import padded, widths
 from tinymaix.cores.armv7em.winograd import serves, winograd
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
-from tinymaix.graph import Node
+from tinymaix.graph import Node, Tensor
 from tinymaix.ops.conv_2d import Conv2D
+from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
 from tinymaix.ops.fixed_point import quantized_range
 from tinymaix.plan import row_lead
+
+LITTLE = 16
+"""Taps up to which the kernel for images of one channel is little code."""
 
 
 def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementation]:
@@ -46,8 +52,22 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
         direct = [_variant(node, op, requant, form) for form in forms(optimize)]
     fast = [winograd(node, op, requant)] if serves(node, op, requant) else []
     limits = quantized_range(op.activation, node.output)
-    ways = [*fast, *direct] if optimize == "speed" else [*direct, *fast]
+    single = _as_depthwise(node, op, core, optimize)
+    little = optimize == "speed" or np.prod(node.input(1).shape[1:3]) <= LITTLE
+    ways = [*(single if little else ()), *([*fast, *direct] if optimize == "speed" else [*direct, *fast])]
+    ways += () if little else single
     return [clamped(way, node, requant.clamp, limits) for way in ways]
+
+
+def _as_depthwise(node: Node, op: Conv2D, core: Core, optimize: str) -> Sequence[Implementation]:
+    """The depthwise kernels where the image has one channel: what is the same computation then."""
+    weights = node.input(1)
+    if weights.shape[3] != 1 or weights.data is None or node.input(0).shape[3] != 1:
+        return ()
+    taps, quantization = weights.data.transpose(3, 1, 2, 0), replace(weights.q, axis=3)
+    tensor = Tensor(weights.name, taps.shape, weights.dtype, quantization, taps)
+    same = DepthwiseConv2D(op.stride, op.dilation, op.padding, op.activation)
+    return choose_depthwise_conv_2d(Node(same, [node.input(0), tensor, *node.inputs[2:]], node.outputs), core, optimize)
 
 
 def _variant(node: Node, op: Conv2D, requant: HighRequant, form: str) -> Implementation:
