@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ai_edge_litert.schema_py_generated import ModelT
+from flatbuffers import Builder
 from hypothesis import given
 
-from tests.ops.make import SEEDS, float32
-from tests.oracles import check_compiled, expect_same, litert, one_op, random_inputs
+from tests.ops.make import SEEDS, float32, int8
+from tests.oracles import check_compiled, expect_same, litert, one_op, random_inputs, tflm
 from tinymaix.graph import Array, Graph, Node, Quantization, Shape, Tensor, unique
 from tinymaix.ops.add import Add
 from tinymaix.ops.average_pool_2d import AveragePool2D
@@ -21,6 +23,7 @@ from tinymaix.ops.max_pool_2d import MaxPool2D
 from tinymaix.ops.reshape import Reshape
 from tinymaix.ops.softmax import Softmax
 from tinymaix.read.tflite import read_tflite
+from tinymaix.read.tflite_schema import INT4
 from tinymaix.rewrite import simplify
 from tinymaix.write.tflite import tflite_bytes
 
@@ -105,6 +108,24 @@ def test_hybrid_layer_becomes_float_with_a_word_about_it(scales: int) -> None:
     graph.nodes[0].inputs[1] = float32("w", raw.shape, real)
     inputs = random_inputs(graph)
     expect_same(read.run(inputs), graph.run(inputs), "the hybrid layer and the float one", 1e-6)
+
+
+def test_int4_weights_are_unpacked() -> None:
+    raw = np.random.default_rng(2).integers(-7, 8, (3, 5), dtype=np.int8)
+    weights = Tensor("w", raw.shape, raw.dtype, Quantization.of(0.1), raw)
+    x, y = int8("x", (1, 5), 0.1, 3), int8("y", (1, 3), 0.2)
+    graph = one_op(FullyConnected(), [x, weights], [y])
+    expected = graph.run(random_inputs(graph))
+    model = ModelT.InitFromPackedBuf(tflite_bytes(graph), 0)
+    tensor = next(t for t in model.subgraphs[0].tensors if t.name == b"w")
+    tensor.type = INT4
+    halves = np.append(raw.reshape(-1), np.int8(0)).view(np.uint8) & 15
+    model.buffers[tensor.buffer].data = halves[::2] | halves[1::2] << 4
+    builder = Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    data = bytes(builder.Output())
+    expect_same(read_tflite(data).run(random_inputs(graph)), expected, "int4 weights and int8 ones")
+    expect_same(tflm(data, random_inputs(graph)), expected, "int4 weights in TFLM and here")
 
 
 def test_float16_weights_fold() -> None:

@@ -17,6 +17,8 @@ from tinymaix.ops.move import Move
 from tinymaix.ops.quantize import Quantize
 
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+HYBRID = (*WEIGHTED, "SVDF", "UNIDIRECTIONAL_SEQUENCE_LSTM", "BATCH_MATMUL")
+"""Kinds whose float form may have integer weights in a file."""
 SHIFTABLE = (
     *WEIGHTED, "ADD", "SUB", "MUL", "MAXIMUM", "MINIMUM", "MAX_POOL_2D", "SOFTMAX", "RELU", "RELU6", "QUANTIZE",
     "DEQUANTIZE", "HARD_SWISH", "ARG_MAX", "ARG_MIN", "LEAKY_RELU",
@@ -35,18 +37,19 @@ def modernize(graph: Graph) -> None:
 def _dequantize_weights(graph: Graph) -> None:
     floats: dict[int, Tensor] = {}
     for node in graph.nodes:
-        if node.op.kind not in WEIGHTED or node.input(0).dtype != np.float32:
+        if node.op.kind not in HYBRID or node.output.dtype != np.float32:
             continue
-        weights = node.input(1)
-        if weights.data is None or weights.dtype.kind not in "iu" or weights.quantization is None:
-            continue
-        if id(weights) not in floats:
-            floats[id(weights)] = replace(weights, dtype=np.dtype(np.float32), quantization=None, data=_real(weights))
-        node.inputs[1] = floats[id(weights)]
+        for i, weights in enumerate(node.inputs):
+            if weights is None or weights.data is None or weights.dtype.itemsize > 1 or weights.quantization is None:
+                continue
+            if id(weights) not in floats:
+                real = _real(weights)
+                floats[id(weights)] = replace(weights, dtype=real.dtype, quantization=None, data=real)
+            node.inputs[i] = floats[id(weights)]
     if floats:
         graph.notes.append(
-            f"the weights of {len(floats)} layers are stored as integers (dynamic range quantization) and computed as "
-            "floats; quantize the whole model for smaller and faster code"
+            f"{len(floats)} weights are stored as integers (dynamic range quantization) and computed as floats; "
+            "quantize the whole model for smaller and faster code"
         )
 
 

@@ -20,6 +20,8 @@ VARIABLE_OPERATORS = (CALL_ONCE, VAR_HANDLE, READ_VARIABLE, ASSIGN_VARIABLE)
 """BuiltinOperator codes of variables: they are states in a Graph, see `tinymaix.read.tflite_states`."""
 RESOURCE = 13
 """TensorType code of a handle of a variable."""
+INT4 = 17
+"""TensorType code of constants of four bits, which are read as int8."""
 
 
 class Model(IntEnum):

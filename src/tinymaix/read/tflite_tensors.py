@@ -30,13 +30,15 @@ class TensorReader:
         tensor = Tensor(name, self._shape(name, table), dtype)
         if code == schema.RESOURCE:
             tensor.shape = ()
-        elif code not in schema.TENSOR_TYPES:
+        elif code not in schema.TENSOR_TYPES and code != schema.INT4:
             kind = schema.FOREIGN_TENSOR_TYPES.get(code, f"type code {code}")
             self.problems.append(f"tensor '{name}' is {kind}, which is not supported")
         elif tensor.nbytes > MAX_TENSOR_BYTES:
             self.problems.append(f"tensor '{name}' of shape {list(tensor.shape)} is larger than any chip's memory")
         else:
-            tensor.data = self._constant(tensor, table)
+            tensor.data = self._constant(tensor, table, packed=code == schema.INT4)
+            if code == schema.INT4 and not tensor.is_constant:
+                self.problems.append(f"tensor '{name}' is int4, which only constants may be")
         if table.table(schema.Tensor.SPARSITY, "sparsity") is not None:
             self.problems.append(f"tensor '{name}' is stored sparsely; convert the model without sparsity")
         tensor.quantization = self._quantization(tensor, table)
@@ -64,7 +66,8 @@ class TensorReader:
             return ()
         return tuple(1 if size < 0 else size for size in shape)
 
-    def _constant(self, tensor: Tensor, table: Table) -> Array | None:
+    def _constant(self, tensor: Tensor, table: Table, packed: bool) -> Array | None:
+        """The data of a tensor, None where it has none. ``packed``: two values a byte, the lower half first."""
         index = table.u32(schema.Tensor.BUFFER)
         if index >= len(self.buffers):
             self.problems.append(f"tensor '{tensor.name}' uses buffer {index}, but there are {len(self.buffers)}")
@@ -73,14 +76,18 @@ class TensorReader:
         if raw is None or not len(raw):
             empty = tensor.elements == 0 and index > 0
             return np.zeros(tensor.shape, tensor.dtype) if empty else None
-        if len(raw) != tensor.nbytes:
+        size = (tensor.elements + 1) // 2 if packed else tensor.nbytes
+        if len(raw) != size:
             self.problems.append(
-                f"tensor '{tensor.name}' of shape {list(tensor.shape)} needs {tensor.nbytes} bytes of data, "
+                f"tensor '{tensor.name}' of shape {list(tensor.shape)} needs {size} bytes of data, "
                 f"but its buffer {index} has {len(raw)}"
             )
             return None
         table.buffer.charge(tensor.nbytes)
         stored = np.frombuffer(raw, tensor.dtype.newbyteorder("<"))
+        if packed:
+            halves = np.stack([stored << 4, stored], axis=1).reshape(-1)[: tensor.elements]
+            return (halves.astype(np.int8) >> 4).reshape(tensor.shape)
         return stored.astype(tensor.dtype).reshape(tensor.shape)
 
     def _bytes(self, buffer: Table) -> memoryview | None:
