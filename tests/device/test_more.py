@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -216,3 +218,13 @@ def test_what_cannot_be_said() -> None:
 
 def test_other_builds_refuse_it(library: Library) -> None:
     assert library.load(tmdl_bytes(network(True), more_layers=True).data).error == r.ERR_UNSUPPORT
+
+
+def test_stat(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    library = Library(tmp_path, ["-DTM_MORE_LAYERS=1"])
+    model = library.load(tmdl_bytes(network(True), more_layers=True).data)
+    assert library.c.tm_stat(ctypes.c_void_p(model.file.ctypes.data)) == r.OK
+    library.c.fflush(None)
+    printed = capfd.readouterr().out
+    assert "MaxPool" in printed
+    assert "Concat" in printed

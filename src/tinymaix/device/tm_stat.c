@@ -10,6 +10,9 @@ tm_err_t tm_stat(tm_mdlbin_t *b)
     static const uint8_t heads[TML_MAXCNT] = {
         sizeof(tml_conv2d_dw_t), sizeof(tml_gap_t),       sizeof(tml_fc_t), sizeof(tml_softmax_t),
         sizeof(tml_reshape_t),   sizeof(tml_conv2d_dw_t), sizeof(tml_add_t)};
+    static const char *const more[TML_MORE_END - TML_MORE] = {
+        "Tensor", "MaxPool", "AvgPool", "Concat", "Pad", "Slice", "Transpose",
+        "Resize", "Unary",   "ADD",     "SUB",    "MUL", "Min",   "Max"};
     const tml_head_t *h = (const tml_head_t *)(b + 1);
     const uint16_t *d = b->in_dims;
     unsigned long params = 0, ops = 0;
@@ -29,9 +32,10 @@ tm_err_t tm_stat(tm_mdlbin_t *b)
         const tml_conv2d_dw_t *l = (const tml_conv2d_dw_t *)h;
         const unsigned long out = tm_count(h->out_dims), taps = (unsigned long)l->kernel_w * l->kernel_h;
         unsigned long param, op = out;
-        if (h->type >= TML_MAXCNT)
+        const unsigned is_more = h->type >= TML_MORE, head = is_more ? sizeof(*h) : heads[h->type % TML_MAXCNT];
+        if (is_more ? h->type >= TML_MORE_END : h->type >= TML_MAXCNT)
             return TM_ERR_LAYERTYPE;
-        if (h->size < heads[h->type])
+        if (h->size < head)
             return TM_ERR_SIZE;
         if (h->type == TML_CONV2D || h->type == TML_DWCONV2D) /* MACs */
             op = out * taps * (h->type == TML_CONV2D ? h->in_dims[3] : 1);
@@ -43,10 +47,10 @@ tm_err_t tm_stat(tm_mdlbin_t *b)
             op = 6 * out;
         else if (h->type == TML_RESHAPE)
             op = 0;
-        param = h->size - heads[h->type];
+        param = h->size - head;
         params += param;
         ops += op;
-        TM_PRINTF("%03u\t%s      \t%3d,%3d,%3d\t%lu\t%lu\t%lu\t%lu\t%lu\n", i, layers[h->type], h->out_dims[1],
+        TM_PRINTF("%03u\t%s      \t%3d,%3d,%3d\t%lu\t%lu\t%lu\t%lu\t%lu\n", i, is_more ? more[h->type - TML_MORE] : layers[h->type], h->out_dims[1],
                   h->out_dims[2], h->out_dims[3], (unsigned long)h->in_oft, (unsigned long)h->out_oft, param, out, op);
     }
     TM_PRINTF("\nTotal param %lu B, OPS %lu, buffer %lu B\n\n", params, ops, (unsigned long)b->buf_size);
@@ -59,9 +63,9 @@ const char *tm_strerror(tm_err_t err)
         "no error",
         "error",
         "this is not a .tmdl file: it does not begin with MAIX",
-        "the model needs what this build has not: several inputs or outputs, a sub buffer, or a conversion of input",
+        "the model needs what this build has not: several inputs or outputs, a function, or a conversion of input",
         "the main buffer is smaller than the model's buf_size, or malloc failed",
-        "a layer has an unknown type",
+        "a layer has a type that this build does not know; TM_MORE_LAYERS has more of them",
         "dimensions are zero, too large, or contradict each other",
         "not written yet",
         "the model's type is not the TM_MDL_TYPE of this build",
@@ -72,8 +76,8 @@ const char *tm_strerror(tm_err_t err)
         "a layer would overwrite its own input",
         "the activation is not none, relu, relu1 or relu6",
         "a scale or zero point is out of range",
-        "the file has the other byte order: convert the model again for this machine",
-        "the file was made for a newer version of the library",
+        "the file has the other byte order: convert it for this machine, or build with TM_SINGLE_LAYER",
+        "the file was made for a newer version of the library, or for one with TM_MORE_LAYERS",
     };
     return (unsigned)err < TM_ERR_MAXCNT ? text[err] : "unknown error";
 }
