@@ -14,7 +14,8 @@ from functools import partial
 import numpy as np
 
 from tinymaix.cores.armv7em.depthwise_direct import direct
-from tinymaix.cores.armv7em.depthwise_dot import Distances, Dot, dot_kernel, instructions
+from tinymaix.cores.armv7em.depthwise_dot import dot_kernel, instructions
+from tinymaix.cores.armv7em.depthwise_spec import Distances, Dot
 from tinymaix.cores.armv7em.depthwise_taps import Tile
 from tinymaix.cores.armv7em.depthwise_widen import LANES, widen_rows
 from tinymaix.cores.armv7em.requantize import clamped
