@@ -297,9 +297,7 @@ def fit_(options: argparse.Namespace) -> int:
         raise ValueError(f'No chip matches "{options.match}". The command `tinymaix chips` lists them.')
     with progress() as say:
         graph = api.read(options.model)
-        fits = fit(
-            graph, chosen, optimize=options.optimize, toolchain=options.toolchain, limits=limits, progress=say
-        )
+        fits = fit(graph, chosen, optimize=options.optimize, toolchain=options.toolchain, limits=limits, progress=say)
     if options.json:
         _print_json([found.as_dict() for found in fits])
     else:
