@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 Model = Graph | str | os.PathLike[str]
 
 
-def read(model: Model) -> Graph:
-    """Read a .tflite, .tmdl, .h5 or .keras file and simplify it, which changes no bit of an integer model's outputs.
+def read(model: Model | Any, example_inputs: Sequence[Any] | None = None) -> Graph:
+    """Read a model and simplify it, which changes no bit of an integer model's outputs.
+
+    Args:
+        model: a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file; a torch.export program; or an nn.Module.
+        example_inputs: the tensors to export an nn.Module with.
 
     Raises:
         ModelError: one sentence for everything that is damaged or not supported.
@@ -30,7 +34,11 @@ def read(model: Model) -> Graph:
         return model
     from tinymaix.rewrite import simplify
 
-    return simplify(read_model(model))
+    if isinstance(model, str | os.PathLike):
+        return simplify(read_model(model))
+    from tinymaix.read.torch import read_torch
+
+    return simplify(read_torch(model, example_inputs))
 
 
 def run(

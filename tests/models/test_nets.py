@@ -13,7 +13,7 @@ import tinymaix
 from tests.read.fixtures import channels_last
 from tinymaix.graph import Array, Graph
 from tinymaix.read import read_model
-from tinymaix.read.torch import read_module, read_program
+from tinymaix.read.torch import read_program
 from tinymaix.rewrite import simplify
 
 torch = pytest.importorskip("torch", reason="the source of the networks")
@@ -38,7 +38,7 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Any, Any, Array]:
 
 def test_torch_export_runs_on_a_cortex_m4(case: tuple[str, Any, Any, Array]) -> None:
     name, module, inputs, y = case
-    graph = simplify(read_module(module, inputs))
+    graph = tinymaix.read(module, example_inputs=inputs)
     if name != "transformer":
         assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
     _check(graph, inputs[0].numpy(), y, on="cortex-m4")
@@ -65,6 +65,15 @@ def test_the_current_exporter(tmp_path: Path) -> None:
     torch.onnx.export(module, inputs, path, dynamo=True, external_data=True, verbose=False)
     assert (tmp_path / "model.onnx.data").is_file()
     _check(simplify(read_model(path)), inputs[0].numpy(), module(*inputs).detach().numpy())
+
+
+def test_reads_programs_and_modules_with_inputs_only() -> None:
+    module, inputs = net("lstm")
+    assert tinymaix.read(torch.export.export(module, inputs)).outputs[0].shape == (1, 3)
+    with pytest.raises(tinymaix.ModelError, match="needs example inputs"):
+        tinymaix.read(module)
+    with pytest.raises(tinymaix.ModelError, match="a int is no path"):
+        tinymaix.read(7)
 
 
 @pytest.mark.parametrize("name", ["ds_cnn", "cnn_1d", "transformer", "lstm"])

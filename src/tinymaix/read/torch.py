@@ -18,7 +18,7 @@ from tinymaix.read.torch_layers import LAYERS
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["is_torch", "read_module", "read_program", "read_pt2"]
+__all__ = ["is_torch", "read_module", "read_program", "read_pt2", "read_torch"]
 
 MAX_PROBLEMS = 100
 VIEWS = {
@@ -27,6 +27,25 @@ VIEWS = {
     "dropout", "to", "feature_dropout",
 }  # fmt: skip
 """ATen operators whose result may share its input's memory."""
+
+
+def read_torch(model: Any, example_inputs: Sequence[Any] | None = None) -> Graph:
+    """Read what torch.export.export returns, or a module with example inputs.
+
+    Raises:
+        ModelError: it is neither, there are no example inputs, or as `read_pt2`.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise ModelError(f"a {type(model).__name__} is neither the path of a model nor a Graph") from None
+    if isinstance(model, torch.export.ExportedProgram):
+        return read_program(model)
+    if not isinstance(model, torch.nn.Module):
+        raise ModelError(f"a {type(model).__name__} is no path of a model, Graph, exported program or torch.nn.Module")
+    if example_inputs is None:
+        raise ModelError("a torch.nn.Module needs example inputs: tinymaix.read(module, example_inputs=(x,))")
+    return read_module(model, example_inputs)
 
 
 def read_pt2(data: bytes, name: str = "model") -> Graph:
