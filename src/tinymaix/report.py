@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tinymaix.compile.layers import dims
-from tinymaix.graph import Array, Graph, Tensor
+from tinymaix.graph import Array, Graph, Node, Tensor
 from tinymaix.plan import Plan
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def inspect_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
                 "name": node.name,
                 "inputs": [list(t.shape) for t in node.activations],
                 "outputs": [list(t.shape) for t in node.outputs],
+                "type": layer_type(node),
                 "macs": node.op.macs(node),
                 "parameters": sum(t.nbytes for t in node.present if t.is_constant),
                 "live": plan.live[i],
@@ -171,6 +172,13 @@ def inspect_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
         "arena": plan.arena,
         "notes": list(graph.notes),
     }
+
+
+def layer_type(node: Node) -> str:
+    """The type that a layer computes with, and how its weights are quantized where each channel has its own scale."""
+    weights = node.inputs[1] if len(node.inputs) > 1 else None
+    by_channel = weights is not None and weights.quantization is not None and weights.quantization.per_channel
+    return f"{node.output.dtype.name}{', scale a channel' if by_channel else ''}"
 
 
 def tensor_dict(tensor: Tensor) -> dict[str, Any]:
@@ -197,11 +205,12 @@ def inspect_table(graph: Graph, plan: Plan) -> list[object]:
         [
             layer["index"], layer["operator"],
             ", ".join(dims(tuple(s)) for s in layer["inputs"]), ", ".join(dims(tuple(s)) for s in layer["outputs"]),
-            layer["macs"], layer["parameters"], layer["live"],
+            layer["type"], layer["macs"], layer["parameters"], layer["live"],
         ]
         for layer in figures["layers"]
     ]  # fmt: skip
-    layers = table(None, ["#", "operator", "input", "output", "MACs", "parameter bytes", "live bytes"], rows, left=4)
+    columns = ["#", "operator", "input", "output", "type", "MACs", "parameter bytes", "live bytes"]
+    layers = table(None, columns, rows, left=5)
     total = (
         f"{figures['macs']:,} MACs, {figures['parameters']:,} bytes of parameters, "
         f"{figures['arena']:,} bytes of arena for the activations"
