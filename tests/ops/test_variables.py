@@ -10,6 +10,7 @@ from tinymaix.graph import Array, Graph, Node, Tensor
 from tinymaix.ops.concatenation import Concatenation
 from tinymaix.ops.strided_slice import StridedSlice
 from tinymaix.ops.variables import AssignVariable, ReadVariable
+from tinymaix.read.tflite_states import read_late
 from tinymaix.rewrite import simplify
 
 SHAPE = (1, 3, 4)
@@ -43,6 +44,13 @@ def test_rewrites_keep_what_changes_a_state() -> None:
     graph = simplify(delay_line(np.zeros(SHAPE, np.int8)))
     assert [node.op.kind for node in graph.nodes][-1] == "ASSIGN_VARIABLE"
     assert graph.states
+
+
+def test_variables_are_read_where_they_are_needed() -> None:
+    nodes = delay_line(np.zeros(SHAPE, np.int8)).nodes
+    other = delay_line(np.zeros(SHAPE, np.int8)).nodes
+    ordered = read_late([nodes[0], other[0], *nodes[1:3], other[3], *other[1:3], nodes[3]])
+    assert ordered == [*nodes[:3], other[0], other[3], *other[1:3], nodes[3]]
 
 
 def test_compiled() -> None:

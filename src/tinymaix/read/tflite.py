@@ -18,7 +18,7 @@ from tinymaix.read import tflite_schema as schema
 from tinymaix.read.flatbuffer import Table
 from tinymaix.read.tflite_legacy import modernize
 from tinymaix.read.tflite_names import builtin_name
-from tinymaix.read.tflite_states import Key, Variables
+from tinymaix.read.tflite_states import Key, Variables, read_late
 from tinymaix.read.tflite_tensors import MAX_TENSOR_BYTES, TensorReader
 
 MAX_FOLDED_BYTES = 2**24
@@ -93,7 +93,7 @@ class _Reader:
             inputs
         ):
             self.problems.append("an input of the model is a constant or a variable, or is named twice")
-        nodes = self._nodes()
+        nodes = read_late(self._nodes())
         for first in self.first_values.values():
             self.problems += self.variables.set_initial(first)
         outputs = self._pick(self.subgraph.ints(schema.SubGraph.OUTPUTS), "the outputs of the model")

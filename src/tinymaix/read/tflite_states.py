@@ -95,3 +95,20 @@ class Variables:
                 raise ModelError(f"{node.op.kind} '{node.name}' is more than a constant first value of a variable")
             values[keys[id(node.input(0))]] = data
         return values
+
+
+def read_late(nodes: list[Node]) -> list[Node]:
+    """The nodes with each READ_VARIABLE right before what first takes its output or changes its state.
+
+    Files read all variables first, and then the copies would need their memory all at once.
+    """
+    ordered: list[Node] = []
+    waiting: list[Node] = []
+    for node in nodes:
+        if isinstance(node.op, ReadVariable):
+            waiting.append(node)
+            continue
+        due = [read for read in waiting if any(t is read.output or t is read.input(0) for t in node.present)]
+        waiting = [read for read in waiting if read not in due]
+        ordered += [*due, node]
+    return ordered + waiting
