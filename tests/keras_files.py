@@ -46,12 +46,12 @@ def archive(config: Any, weights: dict[str, Any], **members: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def old(config: Any, weights: dict[str, Any]) -> bytes:
+def old(config: Any, weights: dict[str, Any], version: str = "2.9.0") -> bytes:
     """A .h5 file in the layout of Keras 2; weights by "layer/path"."""
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         file.attrs["model_config"] = json.dumps(config)
-        file.attrs["keras_version"] = "2.9.0"
+        file.attrs["keras_version"] = version
         for path, values in weights.items():
             file[f"model_weights/{path.split('/')[0]}/{path}"] = np.asarray(values, np.float32)
         for name in {path.split("/")[0] for path in weights}:

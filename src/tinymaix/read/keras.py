@@ -37,8 +37,12 @@ def read_h5(data: bytes, name: str = "model") -> Graph:
     weights = store.root.member("model_weights")
     if weights is None:
         raise ModelError("the .h5 holds no model_weights; save the whole model with model.save()")
-    version = _text(weights, "keras_version") or _text(store.root, "keras_version")
-    return read_graph(_json(config, "model_config"), NamedModel(store, weights), name, _major(version))
+    major = _major(_text(weights, "keras_version") or _text(store.root, "keras_version"))
+    if major < 2:
+        raise ModelError(
+            "the .h5 is of Keras 1, whose layers have other settings; load it in Keras 2 and save it again"
+        )
+    return read_graph(_json(config, "model_config"), NamedModel(store, weights), name, major)
 
 
 def read_keras(data: bytes, name: str = "model") -> Graph:
