@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinymaix
 from tests.read import onnx_writer as onnx
 from tests.read.fixtures import DATA, check_fixture
 from tinymaix.graph import ModelError
@@ -38,6 +39,12 @@ def test_both_spellings_of_a_quantized_network_are_one() -> None:
     kinds = [node.op.kind for node in qdq.nodes]
     assert kinds == [node.op.kind for node in qlinear.nodes]
     assert kinds.count("QUANTIZE") == 0
+
+
+def test_an_integer_graph_runs_on_a_cortex_m4() -> None:
+    graph = tinymaix.read(DATA / "onnx_small_qdq.onnx")
+    x = np.random.default_rng(0).integers(-128, 128, graph.inputs[0].shape).astype(np.int8)
+    np.testing.assert_array_equal(tinymaix.run(graph, x, on="cortex-m4")[0], graph.run([x])[0])
 
 
 def _conv(**changes: object) -> bytes:

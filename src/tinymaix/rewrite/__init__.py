@@ -8,6 +8,7 @@ from tinymaix.rewrite.batch_norm import fold_batch_norm
 from tinymaix.rewrite.fold import drop_dead, fold_constants
 from tinymaix.rewrite.fuse_pad import fuse_pad
 from tinymaix.rewrite.identity import drop_identities
+from tinymaix.rewrite.last_state import keep_last_state
 from tinymaix.rewrite.layout import cancel_transposes
 from tinymaix.rewrite.recognize import recognize
 from tinymaix.rewrite.views import sink_views
@@ -20,6 +21,7 @@ __all__ = [
     "fold_constants",
     "fuse_activation",
     "fuse_pad",
+    "keep_last_state",
     "recognize",
     "simplify",
     "sink_views",
@@ -32,6 +34,6 @@ def simplify(graph: Graph) -> Graph:
     Constants are folded, dead nodes and identities dropped, transposes cancelled, padding fused; in float models batch
     norm is folded into the weights and activations are put together, which changes the rounding, and fused.
     """
-    graph = sink_views(recognize(cancel_transposes(fold_constants(graph))))
-    graph = fuse_activation(fold_batch_norm(graph))
+    graph = keep_last_state(recognize(cancel_transposes(fold_constants(graph))))
+    graph = fuse_activation(fold_batch_norm(sink_views(graph)))
     return drop_identities(fuse_pad(graph))
