@@ -95,10 +95,10 @@ def test_any_window(core: str, optimize: str, part: int, every_variant: None) ->
     check(sample(depthwise(ANY), 72)[part * 18 : part * 18 + 18], core, optimize, served=8)
 
 
-def test_overlap_with_the_input() -> None:
+def test_overlap_with_the_input(every_variant: None) -> None:
     """A layer alone, whose output runs behind the reading of its input, still gives the reference's bits."""
     overlapping = 0
-    for node in sample(depthwise(multipliers=(1,)), 6):
+    for node in sample(depthwise(multipliers=(1,)), 10):
         project = compile_graph(Graph([node], [node.input(0)], [node.output], "layers"), find_chip("cortex-m4").core)
         x, y = (project.plan.offsets[id(t)] for t in (node.input(0), node.output))
         overlapping += x < y + node.output.nbytes and y < x + node.input(0).nbytes
