@@ -121,16 +121,17 @@ class Builder:
 
     def to_last(self, x: Tensor) -> Tensor:
         """NCHW -> NHWC in front of a layer with channels."""
-        self._remember(x)
+        self.remember(x)
         return self.transpose(x, TO_LAST[len(x.shape)])
 
     def to_first(self, x: Tensor) -> Tensor:
         """NHWC -> NCHW behind a layer with channels."""
         y = self.transpose(x, TO_FIRST[len(x.shape)])
-        self._remember(y)
+        self.remember(y)
         return y
 
-    def _remember(self, tensor: Tensor) -> None:
+    def remember(self, tensor: Tensor) -> None:
+        """Note a tensor as one that a layer with channels reads or makes."""
         self.channelled.add(id(tensor))
         self.kept.append(tensor)
 

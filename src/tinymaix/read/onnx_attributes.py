@@ -8,8 +8,8 @@ import numpy as np
 
 from tinymaix.graph import Array, ModelError, Tensor
 from tinymaix.read.channels_first import Builder, constant_data
-from tinymaix.read.layers import Geometry
 from tinymaix.read.onnx_file import OnnxNode
+from tinymaix.read.window_layers import Geometry
 
 
 @dataclass

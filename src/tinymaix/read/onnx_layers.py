@@ -12,7 +12,7 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers, onnx_ml, onnx_quantized, onnx_recurrent
+from tinymaix.read import layers, onnx_axes, onnx_ml, onnx_quantized, onnx_recurrent, window_layers
 from tinymaix.read.channels_first import kernel_type
 from tinymaix.read.onnx_attributes import OnnxLayer
 from tinymaix.read.onnx_constants import cast_type
@@ -26,7 +26,7 @@ SQRT_HALF = np.float32(math.sqrt(0.5))
 def _conv(n: OnnxLayer) -> Tensor:
     w = n.input(1)
     window = n.window(tuple(n.integers("kernel_shape") or w.shape[2:]))
-    return layers.convolution(n.b, n.x, w, n.optional(2), window, n.integer("group", 1))
+    return window_layers.convolution(n.b, n.x, w, n.optional(2), window, n.integer("group", 1))
 
 
 def _conv_transpose(n: OnnxLayer) -> Tensor:
@@ -35,7 +35,7 @@ def _conv_transpose(n: OnnxLayer) -> Tensor:
     if n.text("auto_pad", "NOTSET") != "NOTSET" or n.integers("output_shape"):
         raise ModelError("an output shape or auto_pad is not supported; export it with pads")
     extra = tuple(n.integers("output_padding") or [0] * len(window.kernel))
-    return layers.transposed_convolution(n.b, n.x, w, n.optional(2), window, n.integer("group", 1), extra)
+    return window_layers.transposed_convolution(n.b, n.x, w, n.optional(2), window, n.integer("group", 1), extra)
 
 
 def _pool(kind: str) -> Lower:
@@ -43,7 +43,7 @@ def _pool(kind: str) -> Lower:
         if len(n.node.outputs) > 1 and n.node.outputs[1]:
             raise ModelError("the indices of a pooling are not supported")
         window = n.window(tuple(n.integers("kernel_shape") or ()))
-        return layers.pool(
+        return window_layers.pool(
             n.b, kind, n.x, window, n.integer("ceil_mode", 0) != 0, n.integer("count_include_pad", 0) != 0
         )
 
@@ -153,105 +153,6 @@ def _arg(kind: str) -> Lower:
     return lower
 
 
-def _reshape(n: OnnxLayer) -> Tensor:
-    wanted = n.integers_or_input("shape", 1)
-    if wanted is None:
-        raise ModelError("its shape is missing")
-    keep = not n.integer("allowzero", 0)
-    return n.b.reshape_to(n.x, [n.x.shape[i] if size == 0 and keep else size for i, size in enumerate(wanted)])
-
-
-def _flatten(n: OnnxLayer) -> Tensor:
-    axis = n.integer("axis", 1)
-    axis = axis + len(n.x.shape) if axis < 0 else axis
-    return n.b.reshape(n.x, (math.prod(n.x.shape[:axis]), math.prod(n.x.shape[axis:])))
-
-
-def _squeeze(n: OnnxLayer) -> Tensor:
-    axes = n.integers_or_input("axes", 1)
-    rank = len(n.x.shape)
-    drop = [i for i, s in enumerate(n.x.shape) if s == 1] if axes is None else [positive_axis(a, rank) for a in axes]
-    if any(n.x.shape[i] != 1 for i in drop):
-        raise ModelError(f"axes {axes} of {list(n.x.shape)} are not all of size 1")
-    return n.b.reshape(n.x, [s for i, s in enumerate(n.x.shape) if i not in drop])
-
-
-def _unsqueeze(n: OnnxLayer) -> Tensor:
-    axes = n.integers_or_input("axes", 1) or []
-    rank = len(n.x.shape) + len(axes)
-    shape = list(n.x.shape)
-    for axis in sorted(positive_axis(a, rank) for a in axes):
-        shape.insert(axis, 1)
-    return n.b.reshape(n.x, shape)
-
-
-def _transpose(n: OnnxLayer) -> Tensor:
-    return n.b.transpose(n.x, n.integers("perm") or range(len(n.x.shape))[::-1])
-
-
-def _concat(n: OnnxLayer) -> Tensor:
-    parts = [n.input(i) for i in range(len(n.inputs))]
-    parts = [t for t in parts if t.elements] or parts[:1]
-    axis = positive_axis(n.integer("axis", 0), len(n.x.shape))
-    return parts[0] if len(parts) == 1 else n.b.op("CONCATENATION", *parts, axis=axis)
-
-
-def _split(n: OnnxLayer) -> list[Tensor]:
-    axis = positive_axis(n.integer("axis", 0), len(n.x.shape))
-    count = n.integer("num_outputs", len(n.node.outputs))
-    each = -(-n.x.shape[axis] // max(count, 1))
-    sizes = n.integers_or_input("split", 1) or [max(0, min(each, n.x.shape[axis] - i * each)) for i in range(count)]
-    return layers.split(n.b, n.x, sizes, axis)
-
-
-def _slice(n: OnnxLayer) -> Tensor:
-    rank = len(n.x.shape)
-    starts, ends = n.integers_or_input("starts", 1) or [], n.integers_or_input("ends", 2) or []
-    axes = n.integers_or_input("axes", 3) or list(range(len(starts)))
-    steps = n.integers_or_input("steps", 4) or [1] * len(starts)
-    begin, end, step = [0] * rank, list(n.x.shape), [1] * rank
-    for axis, first, last, by in zip(axes, starts, ends, steps, strict=True):
-        at = positive_axis(axis, rank)
-        begin[at], end[at], step[at] = first, last, by
-    return layers.box(n.b, n.x, begin, end, step)
-
-
-def _gather(n: OnnxLayer) -> Tensor:
-    return layers.take(n.b, n.x, n.input(1), n.integer("axis", 0))
-
-
-def _pad(n: OnnxLayer) -> Tensor:
-    pads = n.integers_or_input("pads", 1) or []
-    rank, mode = len(n.x.shape), n.text("mode", "constant")
-    axes = n.integers_or_input("axes", 3) or list(range(rank))
-    if len(pads) != 2 * len(axes):
-        raise ModelError(f"{len(pads)} pads do not fit {len(axes)} axes")
-    before, after = [0] * rank, [0] * rank
-    for i, axis in enumerate(axes):
-        at = positive_axis(axis, rank)
-        before[at], after[at] = pads[i], pads[i + len(axes)]
-    if mode == "reflect":
-        return n.b.op("MIRROR_PAD", n.x, pads=tuple(zip(before, after, strict=True)))
-    if mode != "constant":
-        raise ModelError(f"padding of mode '{mode}' is not supported; constant and reflect are")
-    value = n.number("value", 0.0) if n.optional(2) is None else float(n.constant(2, "its value").reshape(-1)[0])
-    return layers.padded(n.b, n.x, before, after, value)
-
-
-def _expand(n: OnnxLayer) -> Tensor:
-    return layers.broadcast(n.b, n.x, [int(v) for v in n.constant(1, "its shape")])
-
-
-def _tile(n: OnnxLayer) -> Tensor:
-    repeats = [int(v) for v in n.constant(1, "its repeats")]
-    x = n.x
-    for axis, count in enumerate(repeats):
-        if count < 1 or count > 4096:
-            raise ModelError(f"{count} repeats are not supported")
-        x = n.b.op("CONCATENATION", *[x] * count, axis=axis) if count > 1 else x
-    return x
-
-
 def _resize(n: OnnxLayer) -> Tensor:
     old = n.kind == "Upsample" or n.opset < 11
     mode = n.text("coordinate_transformation_mode", "asymmetric" if old else "half_pixel")
@@ -277,12 +178,12 @@ def _resize(n: OnnxLayer) -> Tensor:
         raise ModelError(f"resizing of mode '{kind}' is not supported; nearest and linear are")
     if kind == "nearest" and mode == "asymmetric" and n.text("nearest_mode", "round_prefer_floor") != "floor":
         mode = "half_pixel" if not old and all(s in (1, 2) for s in scales) else mode
-    return layers.resize(n.b, kind, n.x, (size[0], size[-1]), mode, scales[2:])
+    return window_layers.resize(n.b, kind, n.x, (size[0], size[-1]), mode, scales[2:])
 
 
 def _depth(kind: str) -> Lower:
     def lower(n: OnnxLayer) -> Tensor:
-        return layers.depth_space(n.b, kind, n.x, n.integer("blocksize", 1), n.text("mode", "DCR"))
+        return window_layers.depth_space(n.b, kind, n.x, n.integer("blocksize", 1), n.text("mode", "DCR"))
 
     return lower
 
@@ -298,12 +199,6 @@ def _constant(n: OnnxLayer) -> Tensor:
             dtype = np.float32 if "float" in name else None
             return n.b.constant(np.asarray(n.node.attributes[name], dtype))
     raise ModelError("its value is not a number or tensor")
-
-
-def _shape(n: OnnxLayer) -> Tensor:
-    rank = len(n.x.shape)
-    part = slice(n.integer("start", 0), n.integer("end", rank))
-    return n.b.constant(np.array(n.x.shape[part], np.int64))
 
 
 def _pow(n: OnnxLayer) -> Tensor:
@@ -352,8 +247,8 @@ def _constant_only(n: OnnxLayer) -> Tensor:
 
 LAYERS: dict[str, Lower] = {
     "Conv": _conv, "ConvTranspose": _conv_transpose, "MaxPool": _pool("MAX_POOL_2D"),
-    "AveragePool": _pool("AVERAGE_POOL_2D"), "GlobalAveragePool": lambda n: layers.global_pool(n.b, n.x),
-    "GlobalMaxPool": lambda n: layers.global_pool(n.b, n.x, "MAX_POOL_2D"),
+    "AveragePool": _pool("AVERAGE_POOL_2D"), "GlobalAveragePool": lambda n: window_layers.global_pool(n.b, n.x),
+    "GlobalMaxPool": lambda n: window_layers.global_pool(n.b, n.x, "MAX_POOL_2D"),
     "Gemm": _gemm, "MatMul": lambda n: layers.matmul(n.b, n.x, n.input(1)),
     "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm,
     "GroupNormalization": _group_norm,
@@ -375,11 +270,9 @@ LAYERS: dict[str, Lower] = {
     "ReduceMean": _reduce("MEAN"), "ReduceSum": _reduce("SUM"), "ReduceMax": _reduce("REDUCE_MAX"),
     "ReduceMin": _reduce("REDUCE_MIN"), "ReduceProd": _reduce("REDUCE_PROD"),
     "ArgMax": _arg("ARG_MAX"), "ArgMin": _arg("ARG_MIN"),
-    "Reshape": _reshape, "Flatten": _flatten, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Transpose": _transpose,
-    "Identity": _same, "Dropout": _same, "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather,
-    "Pad": _pad, "Expand": _expand, "Tile": _tile, "Resize": _resize, "Upsample": _resize,
+    "Identity": _same, "Dropout": _same, "Resize": _resize, "Upsample": _resize,
     "DepthToSpace": _depth("DEPTH_TO_SPACE"), "SpaceToDepth": _depth("SPACE_TO_DEPTH"),
-    "Cast": _cast, "Constant": _constant, "Shape": _shape,
+    "Cast": _cast, "Constant": _constant,
     "ConstantOfShape": _constant_only, "Range": _constant_only, "Mod": _constant_only,
-    **onnx_recurrent.LAYERS, **onnx_quantized.LAYERS, **onnx_ml.LAYERS,
+    **onnx_axes.LAYERS, **onnx_recurrent.LAYERS, **onnx_quantized.LAYERS, **onnx_ml.LAYERS,
 }  # fmt: skip

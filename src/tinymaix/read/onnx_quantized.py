@@ -12,7 +12,7 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Quantization, Shape, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers, quantized
+from tinymaix.read import layers, quantized, window_layers
 from tinymaix.read.channels_first import Builder
 from tinymaix.read.onnx_attributes import OnnxLayer
 from tinymaix.read.onnx_file import OnnxFile
@@ -76,7 +76,7 @@ def _bias(n: OnnxLayer, at: int) -> Tensor | None:
 def _qlinear_conv(n: OnnxLayer) -> Tensor:
     inner = replace(n, inputs=[_real(n, 0), _weights(n, 3, axis=0), _bias(n, 8)])
     window = inner.window(tuple(n.integers("kernel_shape") or inner.input(1).shape[2:]))
-    y = layers.convolution(n.b, inner.x, inner.input(1), inner.optional(2), window, n.integer("group", 1))
+    y = window_layers.convolution(n.b, inner.x, inner.input(1), inner.optional(2), window, n.integer("group", 1))
     return _between(n, y, 6)
 
 
@@ -106,14 +106,14 @@ def _unary(lower: Callable[[OnnxLayer, Tensor], Tensor]) -> Callable[[OnnxLayer]
 def _average_pool(n: OnnxLayer, x: Tensor) -> Tensor:
     _no_channels_last(n)
     window = replace(n, inputs=[x]).window(tuple(n.integers("kernel_shape") or ()))
-    return layers.pool(
+    return window_layers.pool(
         n.b, "AVERAGE_POOL_2D", x, window, n.integer("ceil_mode", 0) != 0, n.integer("count_include_pad", 0) != 0
     )
 
 
 def _global_average_pool(n: OnnxLayer, x: Tensor) -> Tensor:
     _no_channels_last(n)
-    return layers.global_pool(n.b, x)
+    return window_layers.global_pool(n.b, x)
 
 
 def _no_channels_last(n: OnnxLayer) -> None:

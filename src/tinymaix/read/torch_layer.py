@@ -10,7 +10,7 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.read.channels_first import Builder
-from tinymaix.read.layers import Geometry
+from tinymaix.read.window_layers import Geometry
 
 
 @dataclass

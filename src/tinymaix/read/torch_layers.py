@@ -13,7 +13,7 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers, torch_quantized, torch_recurrent
+from tinymaix.read import layers, torch_axes, torch_quantized, torch_recurrent, window_layers
 from tinymaix.read.channels_first import constant_data, kernel_type
 from tinymaix.read.torch_file import TYPES
 from tinymaix.read.torch_layer import TorchLayer
@@ -28,8 +28,8 @@ def _conv(n: TorchLayer) -> Tensor:
     if n.flag("transposed") or "transpose" in n.kind:
         extra = n.integers("output_padding") or [0]
         extra = extra * len(window.kernel) if len(extra) == 1 else extra
-        return layers.transposed_convolution(n.b, n.x, w, bias, window, groups, extra)
-    return layers.convolution(n.b, n.x, w, bias, window, groups)
+        return window_layers.transposed_convolution(n.b, n.x, w, bias, window, groups, extra)
+    return window_layers.convolution(n.b, n.x, w, bias, window, groups)
 
 
 def _pool(kind: str) -> Lower:
@@ -38,7 +38,7 @@ def _pool(kind: str) -> Lower:
             raise ModelError("divisor_override is not supported")
         window = n.window(n.integers("kernel_size"))
         count_pad = kind == "AVERAGE_POOL_2D" and n.flag("count_include_pad", True)
-        return layers.pool(n.b, kind, n.x, window, n.flag("ceil_mode"), count_pad)
+        return window_layers.pool(n.b, kind, n.x, window, n.flag("ceil_mode"), count_pad)
 
     return lower
 
@@ -46,7 +46,7 @@ def _pool(kind: str) -> Lower:
 def _adaptive(kind: str) -> Lower:
     def lower(n: TorchLayer) -> Tensor:
         sizes = n.integers("output_size")
-        return layers.adaptive_pool(n.b, kind, n.x, sizes * (n.rank - 2) if len(sizes) == 1 else sizes)
+        return window_layers.adaptive_pool(n.b, kind, n.x, sizes * (n.rank - 2) if len(sizes) == 1 else sizes)
 
     return lower
 
@@ -202,107 +202,6 @@ def _arg(kind: str) -> Lower:
     return lower
 
 
-def _reshape(n: TorchLayer) -> Tensor:
-    return n.b.reshape_to(n.x, n.integers("shape") or n.integers("size"))
-
-
-def _flatten(n: TorchLayer) -> Tensor:
-    first, last = positive_axis(n.integer("start_dim", 0), n.rank), positive_axis(n.integer("end_dim", -1), n.rank)
-    shape = n.x.shape
-    return n.b.reshape(n.x, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
-
-
-def _unflatten(n: TorchLayer) -> Tensor:
-    axis = positive_axis(n.integer("dim", 0), n.rank)
-    return n.b.reshape_to(n.x, (*n.x.shape[:axis], *n.integers("sizes"), *n.x.shape[axis + 1 :]))
-
-
-def _squeeze(n: TorchLayer) -> Tensor:
-    drop = {positive_axis(axis, n.rank) for axis in n.integers("dim")} or set(range(n.rank))
-    return n.b.reshape(n.x, [s for i, s in enumerate(n.x.shape) if s != 1 or i not in drop])
-
-
-def _unsqueeze(n: TorchLayer) -> Tensor:
-    shape = list(n.x.shape)
-    shape.insert(positive_axis(n.integer("dim", 0), n.rank + 1), 1)
-    return n.b.reshape(n.x, shape)
-
-
-def _transpose(n: TorchLayer) -> Tensor:
-    order = list(range(n.rank))
-    a, b = (positive_axis(n.integer(name, i), n.rank) for i, name in enumerate(("dim0", "dim1")))
-    order[a], order[b] = b, a
-    return n.b.transpose(n.x, order)
-
-
-def _shuffle(n: TorchLayer) -> Tensor:
-    groups, (batch, channels, *sizes) = n.integer("groups", 1), n.x.shape
-    parts = n.b.reshape(n.x, (batch, groups, channels // max(groups, 1), *sizes))
-    return n.b.reshape(n.b.transpose(parts, (0, 2, 1, *range(3, len(parts.shape)))), n.x.shape)
-
-
-def _slice(n: TorchLayer) -> Tensor:
-    axis = positive_axis(n.integer("dim", 0), n.rank)
-    begin, end, step = [0] * n.rank, list(n.x.shape), [1] * n.rank
-    begin[axis], end[axis], step[axis] = n.integer("start", 0), n.integer("end", 2**31), n.integer("step", 1)
-    return layers.box(n.b, n.x, begin, end, step)
-
-
-def _select(n: TorchLayer) -> Tensor:
-    return layers.take(n.b, n.x, n.b.constant(n.integer("index", 0)), n.integer("dim", 0))
-
-
-def _split(n: TorchLayer) -> list[Tensor]:
-    axis = positive_axis(n.integer("dim", 0), n.rank)
-    size = n.x.shape[axis]
-    given = n.arguments.get("split_sizes", n.arguments.get("split_size"))
-    if "chunk" in n.kind:
-        given = -(-size // max(n.integer("chunks", 1), 1))
-    if isinstance(given, int):
-        given = [min(given, size - at) for at in range(0, size, max(given, 1))]
-    if not isinstance(given, list):
-        raise ModelError("its sizes are missing")
-    return layers.split(n.b, n.x, given, axis)
-
-
-def _unbind(n: TorchLayer) -> list[Tensor]:
-    axis = positive_axis(n.integer("dim", 0), n.rank)
-    shape = [s for i, s in enumerate(n.x.shape) if i != axis]
-    return [n.b.reshape(part, shape) for part in layers.split(n.b, n.x, [1] * n.x.shape[axis], axis)]
-
-
-def _cat(n: TorchLayer) -> Tensor:
-    parts = n.tensors("tensors")
-    return n.b.op("CONCATENATION", *parts, axis=positive_axis(n.integer("dim", 0), len(parts[0].shape)))
-
-
-def _stack(n: TorchLayer) -> Tensor:
-    parts = n.tensors("tensors")
-    axis = positive_axis(n.integer("dim", 0), len(parts[0].shape) + 1)
-    shape = list(parts[0].shape)
-    shape.insert(axis, 1)
-    return n.b.op("CONCATENATION", *(n.b.reshape(part, shape) for part in parts), axis=axis)
-
-
-def _pad(n: TorchLayer) -> Tensor:
-    pads = n.integers("pad") or n.integers("padding")
-    mode = n.text("mode", "reflect" if "reflection" in n.kind else "constant")
-    before, after = [0] * n.rank, [0] * n.rank
-    for i, (first, last) in enumerate(zip(pads[::2], pads[1::2], strict=True)):  # the last axis comes first
-        before[n.rank - 1 - i], after[n.rank - 1 - i] = first, last
-    if mode == "reflect":
-        return n.b.op("MIRROR_PAD", n.x, pads=tuple(zip(before, after, strict=True)))
-    if mode != "constant":
-        raise ModelError(f"padding of mode '{mode}' is not supported; constant and reflect are")
-    return layers.padded(n.b, n.x, before, after, n.number("value", 0.0))
-
-
-def _expand(n: TorchLayer) -> Tensor:
-    sizes = n.integers("size")
-    own = (*(1,) * (len(sizes) - n.rank), *n.x.shape)
-    return layers.broadcast(n.b, n.x, [b if a == -1 else a for a, b in zip(sizes, own, strict=True)])
-
-
 def _upsample(kind: str) -> Lower:
     def lower(n: TorchLayer) -> Tensor:
         sizes, scales = n.integers("output_size"), n.numbers("scale_factors")
@@ -311,7 +210,9 @@ def _upsample(kind: str) -> Lower:
             sizes = [math.floor(size * scale) for size, scale in zip(full, scales, strict=True)]
         scales = scales or [size / old for size, old in zip(sizes, full, strict=True)]
         half = "align_corners" if n.flag("align_corners") else "half_pixel"
-        return layers.resize(n.b, kind, n.x, (sizes[0], sizes[-1]), "asymmetric" if kind == "nearest" else half, scales)
+        return window_layers.resize(
+            n.b, kind, n.x, (sizes[0], sizes[-1]), "asymmetric" if kind == "nearest" else half, scales
+        )
 
     return lower
 
@@ -392,23 +293,13 @@ _ATEN: dict[str, Lower] = {
     "where": lambda n: n.b.op("SELECT_V2", n.tensor("condition"), n.x, n.tensor("other"), dtype=n.x.dtype),
     "mean": _reduce("MEAN"), "sum": _reduce("SUM"), "amax": _reduce("REDUCE_MAX"), "amin": _reduce("REDUCE_MIN"),
     "argmax": _arg("ARG_MAX"), "argmin": _arg("ARG_MIN"),
-    "view": _reshape, "reshape": _reshape, "_unsafe_view": _reshape, "flatten": _flatten, "unflatten": _unflatten,
-    "squeeze": _squeeze, "unsqueeze": _unsqueeze, "transpose": _transpose,
-    "t": lambda n: n.b.transpose(n.x, (1, 0)) if n.rank == 2 else n.x,
-    "mT": lambda n: n.b.transpose(n.x, (*range(n.rank - 2), n.rank - 1, n.rank - 2)), "channel_shuffle": _shuffle,
-    "permute": lambda n: n.b.transpose(n.x, n.integers("dims")), "slice": _slice, "select": _select,
-    "narrow": lambda n: layers.take(
-        n.b, n.x, n.b.constant(np.arange(n.integer("start", 0), n.integer("start", 0) + n.integer("length", 0))),
-        n.integer("dim", 0),
-    ),
-    "split": _split, "split_with_sizes": _split, "chunk": _split, "unbind": _unbind, "cat": _cat, "stack": _stack,
-    "index_select": lambda n: layers.take(n.b, n.x, n.tensor("index"), n.integer("dim", 0)), "embedding": _embedding,
-    "pad": _pad, "constant_pad_nd": _pad, "reflection_pad1d": _pad, "reflection_pad2d": _pad,
-    "expand": _expand, "expand_as": lambda n: layers.broadcast(n.b, n.x, n.tensor("other").shape),
+    "embedding": _embedding,
     "upsample_nearest1d": _upsample("nearest"), "upsample_nearest2d": _upsample("nearest"),
     "upsample_bilinear2d": _upsample("linear"),
-    "pixel_shuffle": lambda n: layers.depth_space(n.b, "DEPTH_TO_SPACE", n.x, n.integer("upscale_factor", 1), "CRD"),
-    "pixel_unshuffle": lambda n: layers.depth_space(
+    "pixel_shuffle": lambda n: window_layers.depth_space(
+        n.b, "DEPTH_TO_SPACE", n.x, n.integer("upscale_factor", 1), "CRD"
+    ),
+    "pixel_unshuffle": lambda n: window_layers.depth_space(
         n.b, "SPACE_TO_DEPTH", n.x, n.integer("downscale_factor", 1), "CRD"
     ),
     "zeros": _filled(0.0), "ones": _filled(1.0), "full": _filled(None), "zeros_like": _filled(0.0),
@@ -420,6 +311,7 @@ _ATEN: dict[str, Lower] = {
 
 LAYERS: dict[str, Lower] = {
     **{f"aten.{name}": lower for name, lower in _ATEN.items()},
+    **torch_axes.LAYERS,
     **torch_recurrent.LAYERS,
     **torch_quantized.LAYERS,
 }
