@@ -13,33 +13,25 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.conftest import MODELS
-from tests.device.runtime import DEVICE, STRICT, compile_c
-from tests.device.test_fuzz import every_layer
+from tests.device.test_fuzz import build, every_layer
+from tests.device.test_more import network
 
-HARNESS = Path(__file__).resolve().parents[1] / "tests/device/fuzz.c"
+from tinymaix.write.tmdl import tmdl_bytes
+
 BUILDS = {
     "TM_OPT0": ["-DTM_OPT_LEVEL=TM_OPT0"],
     "TM_OPT1": ["-DTM_OPT_LEVEL=TM_OPT1"],
     "TM_OPT1, small scratch": ["-DTM_OPT_LEVEL=TM_OPT1", "-DTM_MAX_CSIZE=3", "-DTM_MAX_KCSIZE=20"],
     "TM_OPT1, SSE2": ["-DTM_OPT_LEVEL=TM_OPT1", "-DTM_ARCH=TM_ARCH_X86_SSE2"],
+    "TM_SINGLE_LAYER": ["-DTM_SINGLE_LAYER=1"],
+    "TM_MORE_LAYERS": ["-DTM_MORE_LAYERS=1", "-DTM_OPT_LEVEL=TM_OPT1"],
 }
 SHIPPED = ("mnist_arduino_q", "mnist_valid_q", "mnist_resnet_q", "kws_q")
-
-
-def builds(folder: Path) -> Iterator[tuple[str, Path]]:
-    """The harness with each configuration of the library."""
-    sanitize = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g", "-std=c99"]
-    for number, (name, options) in enumerate(BUILDS.items()):
-        program = folder / f"fuzz{number}"
-        sources = [HARNESS, DEVICE / "tm_model.c", DEVICE / "tm_layers.c"]
-        compile_c([*sanitize, *STRICT, *options, "-I", DEVICE, *sources, "-o", program])
-        yield name, program
 
 
 def main() -> int:
@@ -48,24 +40,27 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     findings = total = loaded = 0
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         small = folder / "every_layer.tmdl"
         small.write_bytes(every_layer())
-        models = [small, *(path for stem in SHIPPED if (path := MODELS / f"tinymaix/tmdl/{stem}.tmdl").exists())]
-        share = -(-options.mutants // (len(BUILDS) * (len(models) + 3)))
-        for build, program in builds(folder):
+        more = folder / "more_layers.tmdl"
+        more.write_bytes(tmdl_bytes(network(True), more_layers=True).data)
+        models = [small, more, *(path for stem in SHIPPED if (path := MODELS / f"tinymaix/tmdl/{stem}.tmdl").exists())]
+        share = -(-options.mutants // (len(BUILDS) * (len(models) + 6)))
+        for name, flags in BUILDS.items():
+            program = build(folder, flags)
             for model in models:
-                mutants = share * (4 if model is small else 1)  # where a mutation is most likely to matter
+                mutants = share * (4 if model in (small, more) else 1)  # where a mutation is most likely to matter
                 command = [str(program), str(model), str(options.seed), str(mutants)]
                 done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
                 total += mutants
                 if done.returncode:
                     findings += 1
-                    print(f"{build}, {model.stem}: FINDING\n{done.stderr[-3000:]}", flush=True)
+                    print(f"{name}, {model.stem}: FINDING\n{done.stderr[-3000:]}", flush=True)
                 else:
                     loaded += int(done.stdout)
-                    print(f"{build}, {model.stem}: {mutants} mutants, {int(done.stdout)} loaded and ran", flush=True)
+                    print(f"{name}, {model.stem}: {mutants} mutants, {int(done.stdout)} loaded and ran", flush=True)
     print(f"{total} mutants, {loaded} loaded and ran, {findings} findings")
     return 1 if findings else 0
 

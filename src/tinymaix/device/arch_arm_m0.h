@@ -4,7 +4,8 @@
 #ifndef ARCH_ARM_M0_H
 #define ARCH_ARM_M0_H
 #include "arch_cpu.h"
-#if TM_MDL_TYPE == TM_MDL_INT8 && TM_OPT_LEVEL >= TM_OPT1
+/* gcc -Os cannot place the registers of this. */
+#if TM_MDL_TYPE == TM_MDL_INT8 && TM_OPT_LEVEL >= TM_OPT1 && !defined(__OPTIMIZE_SIZE__)
 
 #define TM_TILE_DOT /* for the tile of two pixels in a word, which tm_conv_O1.h has */
 /* Two taps: r0 is the tile, r1 and r2 are the ends of the kernels, r4 and r5 the words of two pixels each, r6 and r3 the sums of two products for the two kernels, r7 the index. See
@@ -43,16 +44,24 @@ TM_INLINE void tm_tile_dot(const uint32_t *tile, const wtype_t *kptr0, const wty
         register const uint32_t *r0 __asm__("r0") = tile;
         register const wtype_t *r1 __asm__("r1") = kptr0, *r2 __asm__("r2") = kptr1;
         register uint32_t r3 __asm__("r3") = 0u - even; /* the index, which counts up to 0 */
+        register uint32_t r6 __asm__("r6") = halves;
+        uint32_t high;
         __asm__ volatile("mov lr, r7\n" /* perhaps the frame pointer: then it may not be named as changed */
                          "mov r7, r3\n"
+                         "mov %[halves], r6\n"
+                         "movs r4, #0\n"
+                         "mov %[all0], r4\n"
+                         "mov %[all1], r4\n"
+                         "mov %[high0], r4\n"
+                         "mov %[high1], r4\n"
                          "lsls r3, r7, #30\n" /* an odd number of pairs: the first round does one */
                          "bne 2f\n"
                          "1:\n" TM_TWO_TAPS "2:\n" TM_TWO_TAPS "bne 1b\n"
                          "mov r7, lr\n"
-                         : "+l"(r0), "+l"(r3), [all0] "+h"(all0), [all1] "+h"(all1), [high0] "+h"(high0),
-                           [high1] "+h"(high1)
-                         : "l"(r1), "l"(r2), [halves] "h"(halves)
-                         : "r4", "r5", "r6", "lr", "cc", "memory");
+                         : "+l"(r0), "+l"(r1), "+l"(r2), "+l"(r3), "+l"(r6), [all0] "=&h"(all0), [all1] "=&h"(all1),
+                           [high0] "=&h"(high0), [high1] "=&h"(high1), [halves] "=&h"(high)
+                         :
+                         : "r4", "r5", "lr", "cc", "memory");
         tile = r0;
     }
     if (size & 1) {

@@ -134,13 +134,14 @@ TM_INLINE void tm_tile_dot1(const tm_tile_t *tile, const wtype_t *kptr, uint32_t
     if (size >= 4) {
         const wtype_t *end = kptr + (size & ~3u);
         uint32_t even, odd, s, t;
-        __asm__ volatile("tst %[size], #4\n"
+        __asm__ volatile("sub %[even], %[end], %[k]\n"
+                         "tst %[even], #4\n"
                          "bne 2f\n"
                          "1:\n" TM_FOUR_TAPS "2:\n" TM_FOUR_TAPS "cmp %[k], %[end]\n"
                          "bne 1b\n"
                          : [k] "+r"(kptr), [tile] "+r"(tile), [sum0] "+r"(sum0), [sum1] "+r"(sum1), [sum2] "+r"(sum2),
                            [sum3] "+r"(sum3), [even] "=&r"(even), [odd] "=&r"(odd), [s] "=&r"(s), [t] "=&r"(t)
-                         : [end] "r"(end), [size] "r"(size)
+                         : [end] "r"(end)
                          : "cc", "memory");
     }
     if (size & 3) {
@@ -177,67 +178,54 @@ TM_INLINE int32_t tm_smuad(uint32_t a, uint32_t b)
     return r;
 }
 
-TM_INLINE int32_t tm_smlabb(uint32_t a, uint32_t b, int32_t sum)
-{
-    int32_t r;
-    __asm__("smlabb %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(sum));
-    return r;
-}
-
-TM_INLINE int32_t tm_smlatb(uint32_t a, uint32_t b, int32_t sum)
-{
-    int32_t r;
-    __asm__("smlatb %0, %1, %2, %3" : "=r"(r) : "r"(a), "r"(b), "r"(sum));
-    return r;
-}
-
+#ifdef __OPTIMIZE__ /* it takes every register: without optimization one is the frame pointer */
+#define TM_BYTES "sxtb16 %[even], %[odd]\n sxtb16 %[odd], %[odd], ror #8\n"
 #define TM_ROW_3X3
 /* A word of a row holds the inputs of an output, and with stride 1 those of the next one too; it may end 3 bytes behind
  * the row. */
 TM_INLINE void tm_row_3x3(const mtype_t *sptr, uint32_t width, uint32_t stride, const wtype_t *kptr, uint32_t n,
                           sumtype_t *sums)
 {
-    const uint32_t k02 = (uint16_t)kptr[0] | (uint32_t)kptr[2] << 16, k1 = (uint32_t)kptr[1];
-    const uint32_t k35 = (uint16_t)kptr[3] | (uint32_t)kptr[5] << 16, k4 = (uint32_t)kptr[4];
-    const uint32_t k68 = (uint16_t)kptr[6] | (uint32_t)kptr[8] << 16, k7 = (uint32_t)kptr[7];
-    uint32_t s, even, odd;
-    int32_t sum, next;
-    if (stride == 1)
-        for (; n >= 2; n -= 2, sptr += 2, sums += 2) {
-            s = tm_load4(sptr);
-            even = tm_sxtb16(s);
-            odd = tm_sxtb16_ror8(s);
-            sum = tm_smuad(even, k02);
-            next = tm_smuad(odd, k02);
-            sum = tm_smlabb(odd, k1, sum);
-            next = tm_smlatb(even, k1, next);
-            s = tm_load4(sptr + width);
-            even = tm_sxtb16(s);
-            odd = tm_sxtb16_ror8(s);
-            sum = tm_smlad(even, k35, sum);
-            next = tm_smlad(odd, k35, next);
-            sum = tm_smlabb(odd, k4, sum);
-            next = tm_smlatb(even, k4, next);
-            s = tm_load4(sptr + 2 * width);
-            even = tm_sxtb16(s);
-            odd = tm_sxtb16_ror8(s);
-            sum = tm_smlad(even, k68, sum);
-            next = tm_smlad(odd, k68, next);
-            sums[0] = tm_smlabb(odd, k7, sum);
-            sums[1] = tm_smlatb(even, k7, next);
-        }
+    const uint32_t k02 = (uint16_t)kptr[0] | (uint32_t)kptr[2] << 16, k35 = (uint16_t)kptr[3] | (uint32_t)kptr[5] << 16;
+    const uint32_t k68 = (uint16_t)kptr[6] | (uint32_t)kptr[8] << 16, k14 = (uint16_t)kptr[1] | (uint32_t)kptr[4] << 16;
+    const uint32_t k7 = (uint32_t)kptr[7];
+    if (stride == 1 && n >= 2) {
+        uint32_t pairs = n / 2, even, odd, sum, next;
+        n %= 2;
+        __asm__ volatile("1: ldr %[odd], [%[s]]\n" TM_BYTES "smuad %[sum], %[even], %[k02]\n"
+                         "smuad %[next], %[odd], %[k02]\n"
+                         "smlabb %[sum], %[odd], %[k14], %[sum]\n"
+                         "smlatb %[next], %[even], %[k14], %[next]\n"
+                         "ldr %[odd], [%[s], %[width]]\n" TM_BYTES "smlad %[sum], %[even], %[k35], %[sum]\n"
+                         "smlad %[next], %[odd], %[k35], %[next]\n"
+                         "smlabt %[sum], %[odd], %[k14], %[sum]\n"
+                         "smlatt %[next], %[even], %[k14], %[next]\n"
+                         "ldr %[odd], [%[s], %[width], lsl #1]\n" TM_BYTES "smlad %[sum], %[even], %[k68], %[sum]\n"
+                         "smlad %[next], %[odd], %[k68], %[next]\n"
+                         "smlabb %[sum], %[odd], %[k7], %[sum]\n"
+                         "smlatb %[next], %[even], %[k7], %[next]\n"
+                         "strd %[sum], %[next], [%[sums]], #8\n"
+                         "add %[s], %[s], #2\n"
+                         "subs %[pairs], %[pairs], #1\n"
+                         "bne 1b\n"
+                         : [s] "+r"(sptr), [sums] "+r"(sums), [pairs] "+r"(pairs), [even] "=&r"(even), [odd] "=&r"(odd),
+                           [sum] "=&r"(sum), [next] "=&r"(next)
+                         : [width] "r"(width), [k02] "r"(k02), [k35] "r"(k35), [k68] "r"(k68), [k14] "r"(k14), [k7] "r"(k7)
+                         : "cc", "memory");
+    }
     for (; n > 0; n--, sptr += stride) {
-        s = tm_load4(sptr);
-        sum = tm_smuad(tm_sxtb16(s), k02);
-        sum = tm_smlabb(tm_sxtb16_ror8(s), k1, sum);
+        uint32_t s = tm_load4(sptr);
+        int32_t sum = tm_smuad(tm_sxtb16(s), k02);
+        sum += (int16_t)tm_sxtb16_ror8(s) * (int16_t)k14;
         s = tm_load4(sptr + width);
         sum = tm_smlad(tm_sxtb16(s), k35, sum);
-        sum = tm_smlabb(tm_sxtb16_ror8(s), k4, sum);
+        sum += (int16_t)tm_sxtb16_ror8(s) * (int16_t)(k14 >> 16);
         s = tm_load4(sptr + 2 * width);
         sum = tm_smlad(tm_sxtb16(s), k68, sum);
-        *sums++ = tm_smlabb(tm_sxtb16_ror8(s), k7, sum);
+        *sums++ = sum + (int16_t)tm_sxtb16_ror8(s) * (int16_t)k7;
     }
 }
+#endif
 
 /* Usually the multiplier is below 1 and the sum below 2^30: then SMMULR, of the doubled sum, is tm_mulhi, and the rounding
  * shift needs no test. Else the plain way. */
