@@ -86,6 +86,12 @@ int memcmp(const void *a, const void *b, size_t n);
 #define TM_ALIGN(addr) ((((size_t)(addr)) + (TM_ALIGN_SIZE - 1)) / TM_ALIGN_SIZE * TM_ALIGN_SIZE)
 #define TM_MATP(mat, y, x, ch) ((mat)->data + ((y) * (mat)->w + (x)) * (mat)->c + (ch))
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define TM_MAGIC 0x4D414958u /* "MAIX" as a word */
+#else
+#define TM_MAGIC 0x5849414Du
+#endif
+
 typedef enum {
     TM_OK = 0,
     TM_ERR = 1,

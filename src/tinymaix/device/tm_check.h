@@ -46,7 +46,7 @@ static TM_SMALL tm_err_t check_layer(const tml_head_t *h, uint32_t room, uint32_
     unsigned i, kind;
     if (type >= TML_MAXCNT) return TM_MORE_LAYERS ? tml_check_more(h, room, buf_size) : TM_ERR_LAYERTYPE;
     kind = kinds[type];
-    if (h->size < sizeof(*h) + kind || h->size > room || h->size % TM_ALIGN_SIZE) return TM_ERR_SIZE;
+    if (h->size % TM_ALIGN_SIZE || h->size < sizeof(*h) + kind || h->size > room) return TM_ERR_SIZE;
     for (i = 0; i < 2 + type / TML_ADD; i++) {
         const uint16_t *d = (const uint16_t *)((const uint8_t *)h + at[i][0]);
         const uint32_t oft = *(const tm_u32_t *)((const uint8_t *)h + at[i][1]), pixels = (uint32_t)d[1] * d[2];
@@ -74,7 +74,7 @@ static TM_SMALL uint32_t floats_oft(const tml_head_t *h) {
 }
 
 static TM_ONCE tm_err_t check_head(const tm_mdlbin_t *b) {
-    if (memcmp(b, "MAIX", 4) != 0) return TM_ERR_MAGIC;
+    if (b->magic != TM_MAGIC) return TM_ERR_MAGIC;
     if (b->input_cnt == 0x0100) return TM_ERR_ENDIAN;
     if (b->mdl_type != TM_MDL_TYPE) return TM_ERR_MDLTYPE;
     if (b->input_cnt - 1u >= TM_MOST_TENSORS || b->output_cnt - 1u >= TM_MOST_TENSORS) return TM_ERR_UNSUPPORT;

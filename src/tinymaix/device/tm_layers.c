@@ -129,7 +129,7 @@ static TM_SMALL void add(tm_job_t *j) {
     uint32_t i, n = tm_count(l->h.in_dims);
     tm_scale_t sa, sb;
     /* TinyMaix's converter crosses the two quantizations where the kept tensor is the sum's first operand. */
-    if (prev->out_oft == l->h.in_oft && memcmp(&prev->out_s, &l->in_s1, 8) == 0)
+    if (prev->out_oft == l->h.in_oft && tm_bits(&prev->out_s) == b && prev->out_zp == l->in_zp1)
         p = q, q = r;
     tm_scale(&sa, a, half, max);
     tm_scale(&sb, b, half, max);
@@ -170,7 +170,7 @@ static TM_SMALL void softmax(tm_job_t *j) {
     mtype_t *out = j->out;
     tm_scale(&j->scale, tm_bits(&j->h->in_s), ONE, ONE - (26ul << 23));
     for (; in < end; in += c) {
-        int32_t sum = 0, max = -128, x, y;
+        int32_t sum = 0, max = in[0], x, y;
         int i, bits = 35;
         for (i = 0; i < c; i++)
             max = in[i] > max ? in[i] : max;
@@ -188,7 +188,7 @@ static TM_SMALL void softmax(tm_job_t *j) {
             y = bits = 0;
         for (i = 0; i < c; i++) {
             x = tm_rshift(tm_mulhi(y, exp_q31(in[i] - max, &j->scale)), bits);
-            *out++ = (mtype_t)(x > 255 ? 127 : x - 128);
+            *out++ = (mtype_t)(x - 128 - (x >> 8));
         }
     }
 }

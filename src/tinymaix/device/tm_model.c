@@ -18,11 +18,17 @@ static const tml_head_t *next_layer(tm_mdl_t *mdl, const tml_head_t *h);
 int32_t TM_WEAK TM_SMALL tm_round(float x) {
     const uint32_t sign = tm_bits(&x) >> 31;
     if (tm_bits(&x) << 1 >= 0x4A800000u << 1) /* 2^22 and more, NaN */
-        return sign ? -4194304 : 4194304;
+        return 4194304 - (int32_t)(sign << 23);
     return (int32_t)(x + tm_float(sign << 31 | 0x3EFFFFFFu));
 }
 
 #include "tm_check.h"
+
+/* A tensor of these dimensions at oft. */
+static TM_SMALL void give(tm_mat_t *mat, const uint16_t *dims, mtype_t *data) {
+    memcpy((void *)mat, dims, 4 * sizeof(*dims));
+    mat->data = data;
+}
 
 static TM_ONCE void give_inputs(tm_mdl_t *mdl, tm_mat_t *in) {
     const tml_head_t *h = first_layer(mdl);
@@ -30,8 +36,7 @@ static TM_ONCE void give_inputs(tm_mdl_t *mdl, tm_mat_t *in) {
     for (k = 0; k < TM_INPUTS(mdl->b) && in != NULL; k++, in++) {
         if (k > 0)
             h = next_layer(mdl, h);
-        memcpy((void *)in, h->in_dims, sizeof(h->in_dims));
-        in->data = TML_GET_INPUT(mdl, h);
+        give(in, h->in_dims, TML_GET_INPUT(mdl, h));
     }
 }
 
@@ -102,16 +107,16 @@ tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t
             n = 0;
         }
         for (i = 0; i < n; i++) {
-            int32_t q = u8[i] - 128;
-            if (pp_type == TMPP_UINT2INT && TM_INTEGER)
-                out->data[i] = (mtype_t)(q * (1 << UINT2INT_SHIFT));
-            else {
+            const int32_t q = u8[i] - 128;
+            mtype_t y = (mtype_t)(q * (1 << UINT2INT_SHIFT));
+            if (pp_type != TMPP_UINT2INT || !TM_INTEGER) {
                 const float x = pp_type == TMPP_FP2INT       ? in->dataf[i]
                                 : pp_type == TMPP_UINT2FPN11 ? (float)q / 128.0f
                                 : TM_INTEGER || pp_type == TMPP_UINT2FP01 ? (float)u8[i] / 255.0f
                                                                           : (float)u8[i];
-                out->data[i] = TM_QUANT(x, h->in_s, h->in_zp);
+                y = TM_QUANT(x, h->in_s, h->in_zp);
             }
+            out->data[i] = y;
         }
     }
     return TM_OK;
@@ -120,14 +125,13 @@ tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t
 /* Layer h's output, dequantized if the file says so. */
 static TM_ONCE void give_output(const tm_mdl_t *mdl, const tml_head_t *h, tm_mat_t *out) {
     const mtype_t *data = TML_GET_OUTPUT(mdl, h);
-    uint32_t i, n = tm_count(h->out_dims);
-    memcpy((void *)out, h->out_dims, sizeof(h->out_dims));
-    out->data = TML_GET_OUTPUT(mdl, h);
+    uint32_t n = tm_count(h->out_dims);
+    give(out, h->out_dims, TML_GET_OUTPUT(mdl, h));
     if (mdl->b->out_deq && TM_MDL_TYPE != TM_MDL_FP32) {
         sctype_t *f = (sctype_t *)(mdl->buf + floats_oft(h));
         out->dataf = (float *)f;
-        for (i = 0; i < n; i++)
-            f[i] = TM_DEQUANT(data[i], h->out_s, h->out_zp);
+        for (; n > 0; n--)
+            *f++ = TM_DEQUANT(*data++, h->out_s, h->out_zp);
     }
 }
 
