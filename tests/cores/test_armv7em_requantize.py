@@ -10,7 +10,7 @@ import pytest
 from tinymaix.chips import find_chip
 from tinymaix.chips.build import build
 from tinymaix.chips.emulate import open_machine
-from tinymaix.cores.armv7em.columns import assembly
+from tinymaix.cores.armv7em.assembly import assembly
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, finish_lines, twin_finish
 from tinymaix.cores.exact_high import HighRequant, prove_high
 from tinymaix.ops.fixed_point import quantize_multipliers

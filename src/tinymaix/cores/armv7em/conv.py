@@ -15,7 +15,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.fully_connected import one_row
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL
+from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL, window
 from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream, forms
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.requantize import clamped
@@ -43,10 +43,10 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
     requant = prove_high_node(node, op.activation, 0, varied=True)
     if requant is None:
         return ()
-    window, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
-    if unpadded and node.output.elements == node.output.shape[3] and window == node.input(0).shape[1:3]:
+    size, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
+    if unpadded and node.output.elements == node.output.shape[3] and size == node.input(0).shape[1:3]:
         direct = [one_row(node, requant, wide) for wide in widths(optimize)]
-    elif unpadded and window == (1, 1) and op.stride == (1, 1):
+    elif unpadded and size == (1, 1) and op.stride == (1, 1):
         direct = [pointwise(node, requant, form) for form in forms(optimize)]
     else:
         direct = [_variant(node, op, requant, form) for form in forms(optimize)]
@@ -91,7 +91,7 @@ def _scratch(node: Node) -> int:
 
 
 def _emit(node: Node, op: Conv2D, requant: HighRequant, form: str, code: LayerCode) -> None:
-    (n, in_h, in_w, in_c), (out_c, kernel_h, kernel_w, _) = node.input(0).shape, node.input(1).shape
+    out_c, kernel_h, kernel_w, in_c = node.input(1).shape
     weights, row_taps = node.input(1).data, _row_taps(node)
     assert weights is not None
     rows = weights.reshape(out_c, kernel_h, kernel_w * in_c)
@@ -105,21 +105,8 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, form: str, code: LayerCo
         stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, form)),
         columns=f"(uint32_t *){code.scratch}",
         zero_x=node.input(0).q.z,
-        batches=n,
-        in_h=in_h,
-        in_w=in_w,
-        in_c=in_c,
-        out_h=node.output.shape[1],
-        out_w=node.output.shape[2],
         **product.arguments,
-        kernel_h=kernel_h,
-        kernel_w=kernel_w,
-        stride_h=op.stride[0],
-        stride_w=op.stride[1],
-        dilation_h=op.dilation[0],
-        dilation_w=op.dilation[1],
-        pad_top=op.padding[0],
-        pad_left=op.padding[2],
+        **window(node, op),
         row_taps=row_taps,
     )
 

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from tinymaix.cores.armv7em.gather import window
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Array, Node
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -45,7 +46,6 @@ def table(weights: Array, requant: HighRequant) -> Array:
 
 
 def _emit(node: Node, op: DepthwiseConv2D, requant: HighRequant, code: LayerCode) -> None:
-    (batches, in_h, in_w, in_c), (_, out_h, out_w, _) = node.input(0).shape, node.output.shape
     weights = node.input(1).data
     assert weights is not None
     code.call(
@@ -56,20 +56,7 @@ def _emit(node: Node, op: DepthwiseConv2D, requant: HighRequant, code: LayerCode
         zero_x=node.input(0).q.z,
         center=requant.center,
         shift=requant.shift,
-        batches=batches,
-        in_h=in_h,
-        in_w=in_w,
-        in_c=in_c,
-        out_h=out_h,
-        out_w=out_w,
-        kernel_h=weights.shape[1],
-        kernel_w=weights.shape[2],
-        stride_h=op.stride[0],
-        stride_w=op.stride[1],
-        dilation_h=op.dilation[0],
-        dilation_w=op.dilation[1],
-        pad_top=op.padding[0],
-        pad_left=op.padding[2],
+        **window(node, op),
     )
 
 

@@ -6,7 +6,7 @@ columns where that is longer.
 
 from __future__ import annotations
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
+from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.depthwise_spec import (
     CHANNEL,
     COLUMNS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
+from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly
 from tinymaix.ops.emit import Kernel
 
 LANES = 4

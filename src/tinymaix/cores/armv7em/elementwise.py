@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
+from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.pointwise import LOAD_4
 from tinymaix.cores.armv7em.requantize import SATURATED_S8, WEIGHTED, clamped
 from tinymaix.cores.core import Core

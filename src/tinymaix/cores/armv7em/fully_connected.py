@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
+from tinymaix.cores.armv7em.assembly import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.gemm import forms
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise

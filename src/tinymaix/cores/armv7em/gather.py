@@ -1,8 +1,26 @@
-"""What the convolutions share: windows that reach over the border of the image, and an attribute for outer loops."""
+"""What the convolutions share: shapes as arguments, windows that reach over the border, an attribute of outer loops."""
 
 from __future__ import annotations
 
+from tinymaix.graph import Node
+from tinymaix.ops.conv_2d import Conv2D
+from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.emit import Kernel
+
+
+def geometry(node: Node, op: Conv2D | DepthwiseConv2D) -> dict[str, int]:
+    """The arguments of a kernel that say where windows lie, but for the window itself."""
+    (batches, in_h, in_w, in_c), (_, out_h, out_w, _) = node.input(0).shape, node.output.shape
+    shapes = {"batches": batches, "in_h": in_h, "in_w": in_w, "in_c": in_c, "out_h": out_h, "out_w": out_w}
+    return {**shapes, "pad_top": op.padding[0], "pad_left": op.padding[2]}
+
+
+def window(node: Node, op: Conv2D | DepthwiseConv2D) -> dict[str, int]:
+    """The arguments of a kernel for windows of any kind."""
+    _, kernel_h, kernel_w, _ = node.input(1).shape
+    kernel = {"kernel_h": kernel_h, "kernel_w": kernel_w, "stride_h": op.stride[0], "stride_w": op.stride[1]}
+    return {**geometry(node, op), **kernel, "dilation_h": op.dilation[0], "dilation_w": op.dilation[1]}
+
 
 SMALL = Kernel(
     "SMALL",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tinymaix.cores.armv7em.columns import ASSEMBLY, NAKED, assembly
+from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream
 from tinymaix.cores.armv7em.weights import padded
