@@ -1,6 +1,5 @@
-/* arch_arm_m0.h: Cortex-M0, M0+ and M1. They have neither SIMD nor a long multiplication, and compilers spill half of their
- * eight low registers; so the inner loop of TM_OPT1 and the high product are in assembly. int8; other types and TM_OPT0 as in
- * arch_cpu.h. */
+/* arch_arm_m0.h: Cortex-M0, M0+ and M1. They have no SIMD, and compilers spill half of their eight low registers; so the
+ * inner loop of TM_OPT1 is in assembly. int8; other types and TM_OPT0 as in arch_cpu.h. */
 #ifndef ARCH_ARM_M0_H
 #define ARCH_ARM_M0_H
 #include "arch_cpu.h"
@@ -8,8 +7,8 @@
 #if TM_MDL_TYPE == TM_MDL_INT8 && TM_OPT_LEVEL >= TM_OPT1 && !defined(__OPTIMIZE_SIZE__)
 
 #define TM_TILE_DOT /* for the tile of two pixels in a word, which tm_conv_O1.h has */
-/* Two taps: r0 is the tile, r1 and r2 are the ends of the kernels, r4 and r5 the words of two pixels each, r6 and r3 the sums of two products for the two kernels, r7 the index. See
- * tm_conv_O1.h for what the halves are. */
+/* Two taps: r0 is the tile, r1 and r2 are the ends of the kernels and r7 the index, r4 and r5 the words of two pixels each, r6
+ * and r3 the sums of two products for the two kernels. See tm_conv_O1.h for what the halves are. */
 #define TM_TWO_TAPS               \
     "ldmia r0!, {r4, r5}\n"       \
     "ldrsb r6, [r1, r7]\n"        \
@@ -46,7 +45,8 @@ TM_INLINE void tm_tile_dot(const uint32_t *tile, const wtype_t *kptr0, const wty
         register uint32_t r3 __asm__("r3") = 0u - even; /* the index, which counts up to 0 */
         register uint32_t r6 __asm__("r6") = halves;
         uint32_t high;
-        __asm__ volatile("mov lr, r7\n" /* perhaps the frame pointer: then it may not be named as changed */
+        __asm__ volatile(".syntax unified\n"
+                         "mov lr, r7\n" /* perhaps the frame pointer: then it may not be named as changed */
                          "mov r7, r3\n"
                          "mov %[halves], r6\n"
                          "movs r4, #0\n"
