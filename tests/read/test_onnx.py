@@ -70,6 +70,25 @@ def test_an_input_that_no_layer_with_channels_meets_stays_as_it_is() -> None:
     assert graph.inputs[0].shape == (1, 2, 4, 4)
 
 
+def test_an_embedding_of_computed_indices() -> None:
+    table = np.arange(12, dtype=np.float32).reshape(4, 3)
+    nodes = [onnx.node("Gather", ["table", "x"], ["g"]), onnx.node("Relu", ["g"], ["y"])]
+    graph = read_onnx(onnx.model(nodes, [onnx.value("x", ("batch", 2), "int64")], ["y"], {"table": table}))
+    assert graph.inputs[0].dtype == np.int32
+    np.testing.assert_array_equal(graph.run([np.array([[3, 1]], np.int32)])[0], table[[[3, 1]]])
+
+
+def test_an_empty_slice_of_a_list_of_sizes() -> None:
+    nodes = [
+        onnx.node("Shape", ["x"], ["s"]),
+        onnx.node("Slice", ["s", "four", "four"], ["none"]),
+        onnx.node("Concat", ["none", "s"], ["t"], axis=0),
+        onnx.node("Reshape", ["x", "t"], ["y"]),
+    ]
+    graph = read_onnx(onnx.model(nodes, [X], ["y"], {"four": np.array([4], np.int64)}))
+    assert graph.outputs[0].shape == (1, 2, 4, 4)
+
+
 @pytest.mark.parametrize("opset", [7, 13, 22])
 def test_opsets(opset: int) -> None:
     assert read_onnx(_conv(opset=opset)).outputs[0].shape == (1, 2, 2, 3)

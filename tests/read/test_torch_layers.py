@@ -36,6 +36,8 @@ class _States(nn.Module):
 
 FUNCTIONS: list[tuple[Function, tuple[int, ...]]] = [
     (lambda x: F.conv2d(x, torch.ones(6, 2, 3, 3), torch.arange(6.0), padding=1, stride=2, groups=2), IMAGE),
+    (lambda x: F.conv2d(x, torch.arange(96.0).reshape(2, 4, 4, 3) / 50 - 1, padding="same", dilation=(1, 2)), IMAGE),
+    (lambda x: F.conv2d(F.pad(x, (1, 2, 1, 0), mode="reflect"), torch.ones(2, 4, 3, 3), padding="valid"), IMAGE),
     (lambda x: F.conv_transpose2d(x, torch.ones(4, 3, 3, 2), stride=2, padding=1, output_padding=1), IMAGE),
     (lambda x: F.conv_transpose1d(x, torch.ones(3, 2, 4), stride=2), (1, 3, 7)),
     (lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True), IMAGE),

@@ -24,7 +24,7 @@ from tinymaix.ops.lookup import Unary
 TO_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1)}
 TO_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2)}
 """Orders of the axes by rank: channels-first to channels-last, and back."""
-KEEP_AXES = ("QUANTIZE", "DEQUANTIZE", "PAD", "PADV2", "CAST", "PRELU")
+KEEP_AXES = ("QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "PAD", "PADV2", "MIRROR_PAD")
 """Operators beside unary and binary ones that leave every axis in its place."""
 
 MAX_TENSOR_BYTES = 2**30
@@ -212,7 +212,7 @@ class Builder:
             if _keeps_axes(node.op):
                 for source in node.activations:
                     a, b = (source, node.output) if forward else (node.output, source)
-                    if source.shape == node.output.shape or node.op.kind.startswith("PAD"):
+                    if source.shape == node.output.shape or "PAD" in node.op.kind:
                         neighbours.setdefault(id(a), []).append(b)
         while waiting:
             here = waiting.pop()

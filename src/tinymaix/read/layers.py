@@ -133,6 +133,8 @@ def box(b: Builder, x: Tensor, begin: Ints, end: Ints, steps: Ints | None = None
     steps = steps or (1,) * len(x.shape)
     if any(step == 0 for step in steps):
         raise ModelError("a slice has a step of 0")
+    if x.data is not None:  # may be empty: exporters slice lists of sizes
+        return b.constant(x.data[tuple(slice(*bounds) for bounds in zip(begin, end, steps, strict=True))])
     ranges = [
         range(*slice(i, j, step).indices(size)) for i, j, step, size in zip(begin, end, steps, x.shape, strict=True)
     ]
@@ -153,7 +155,7 @@ def take(b: Builder, x: Tensor, indices: Tensor, axis: int) -> Tensor:
     """numpy's take along an axis: a slice where constant indices are a range, else GATHER."""
     axis = positive_axis(axis, len(x.shape))
     if indices.data is None:
-        return b.op("GATHER", x, indices, axis=axis)
+        return b.op("GATHER", x, indices, axis=axis, dtype=x.dtype)
     places = np.where(indices.data < 0, indices.data + x.shape[axis], indices.data).astype(np.int32)
     flat = places.reshape(-1)
     if flat.size and (flat.min() < 0 or flat.max() >= x.shape[axis]):

@@ -97,6 +97,9 @@ class TorchLayer:
 
     def window(self, kernel: Sequence[int]) -> Geometry:
         """Kernel, stride, dilation and padding; a single number serves all axes, and no stride is the kernel's size."""
+        same = self.arguments.get("padding") == "same"
+        if isinstance(self.arguments.get("padding"), str):
+            self.arguments["padding"] = [0]
         axes = self.rank - 2
         each = {
             name: tuple(given * axes if len(given) == 1 else given)
@@ -104,16 +107,13 @@ class TorchLayer:
                 ("kernel", list(kernel)),
                 ("stride", self.integers("stride") or ([1] if "conv" in self.kind else list(kernel))),
                 ("dilation", self.integers("dilation") or [1]),
-                ("padding", self._padding()),
+                ("padding", self.integers("padding") or [0]),
             )
         }
         if axes < 1 or any(len(values) != axes for values in each.values()):
             raise ModelError(f"its kernel, stride, dilation and padding do not fit an input of {self.rank} axes")
-        return Geometry(each["kernel"], each["stride"], each["dilation"], each["padding"], each["padding"])
-
-    def _padding(self) -> list[int]:
-        if isinstance(self.arguments.get("padding"), str):
-            if self.arguments["padding"] == "valid":
-                return [0]
-            raise ModelError("padding 'same' is not supported in this form; export with run_decompositions({})")
-        return self.integers("padding") or [0]
+        before = after = each["padding"]
+        if same:
+            total = [d * (size - 1) for d, size in zip(each["dilation"], each["kernel"], strict=True)]
+            before, after = tuple(t // 2 for t in total), tuple(t - t // 2 for t in total)
+        return Geometry(each["kernel"], each["stride"], each["dilation"], before, after)
