@@ -29,6 +29,8 @@ class Target:
     arch: str = "CPU"
     level: int = 1
     optimize: str = "balanced"
+    type: str = "INT8"
+    """TM_MDL_..."""
     header: str = ""
     """A header that is not among TM_ARCH_..."""
     room: tuple[int, int, int, int] = (512 << 10, 128 << 10, 64 << 10, 4 << 10)
@@ -73,6 +75,7 @@ class Device:
         names = ("FILE_SIZE", "BUFFER_SIZE", "INPUT_SIZE", "OUTPUT_SIZE")
         defines = {name: str(size) for name, size in zip(names, target.room, strict=True)}
         defines |= {"TM_ARCH": f"TM_ARCH_{target.arch}", "TM_OPT_LEVEL": f"TM_OPT{target.level}"}
+        defines["TM_MDL_TYPE"] = f"TM_MDL_{target.type}"
         if target.header:
             defines["TM_ARCH_HEADER"] = f'"{target.header}"'
         sources = [MAIN, DEVICE / "tm_model.c", DEVICE / "tm_layers.c"]

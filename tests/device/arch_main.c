@@ -4,7 +4,7 @@
 
 uint8_t tm_file[FILE_SIZE] __attribute__((aligned(8)));
 uint8_t tm_buffer[BUFFER_SIZE] __attribute__((aligned(8)));
-int8_t tm_input[INPUT_SIZE];
+uint8_t tm_input[INPUT_SIZE] __attribute__((aligned(8)));
 uint8_t tm_output[OUTPUT_SIZE];
 uint32_t tm_command[2]; /* 0: load, 1: run; length of the file */
 

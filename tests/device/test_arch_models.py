@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import tinymaix
+from tests.conftest import model_files
 from tests.device.arch import FULL, SMALL, Device, Target, open_or_skip, shipped
 
 BIG = 100 << 10
@@ -27,3 +30,16 @@ def test_golden_avr(target: Target, tmp_path: Path) -> None:
     device = Device(target, tmp_path)
     for path in shipped(most=3000):
         device.check(path, 1)
+
+
+@pytest.mark.parametrize("target", [Target("rv64gcv-vlen128", "RV64V", 1, type="FP32")], ids=lambda target: target.name)
+def test_float(target: Target, tmp_path: Path) -> None:
+    """Headers with float vectors: sums in another order than the reference's."""
+    device = open_or_skip(target, tmp_path)
+    for path in model_files("tinymaix/tmdl/mnist_*_f.tmdl"):
+        graph = tinymaix.read(path)
+        x = np.random.default_rng(1).uniform(0, 1, graph.inputs[0].shape).astype(np.float32)
+        wanted = graph.run([x])[0].ravel()
+        device.load(path.read_bytes())
+        found = np.frombuffer(device.run(x, wanted.nbytes)[0], np.float32)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
