@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tests.device import runtime as r
 from tests.device.runtime import ADD, CONV2D, DWCONV2D, FC, GAP, OK, SOFTMAX, Layer, Library, align8, tmdl
-from tests.oracles import one_op, tflm
+from tests.oracles import one_op, random_inputs, tflm
 from tests.tmdl_graphs import classifier, residual
-from tinymaix.graph import Array, Graph, Quantization, Tensor
+from tinymaix.graph import Array, Graph, Node, Quantization, Tensor
 from tinymaix.ops.add import Add
 from tinymaix.ops.base import Operator
 from tinymaix.ops.conv_2d import Conv2D
@@ -244,3 +244,27 @@ def test_strict_build(name: str, flags: list[str], kind: int, options: list[str]
     for source in r.SOURCES[:2]:
         command: list[str | Path] = [*flags, "-fsyntax-only", *r.STRICT, *options, f"-DTM_MDL_TYPE={kind}", source]
         r.compile_c(command, name)
+
+
+def test_int16_model(build: Build) -> None:
+    """A graph of 16-bit activations, written, read again and run."""
+    rng = np.random.default_rng(2)
+    x = Tensor("x", (1, 6, 7, 2), INT16, Quantization.of(2.0**-12))
+    scales = rng.uniform(0.001, 0.01, 4).astype(np.float32)
+    kernel = Tensor("w", (4, 3, 3, 2), INT8, Quantization.of(scales), rng.integers(-127, 128, (4, 3, 3, 2), np.int8))
+    bias = rng.integers(-(2**16), 2**16, 4, np.int64)
+    biases = Tensor("b", (4,), np.dtype("int64"), Quantization.of(scales * np.float32(2.0**-12)), bias)
+    y = Tensor("y", (1, 4, 5, 4), INT16, Quantization.of(2.0**-13))
+    z = Tensor("z", (1, 4), INT16, Quantization.of(2.0**-13))
+    p = Tensor("p", (1, 4), INT16, Quantization.of(2.0**-15))
+    nodes = [
+        Node(Conv2D(activation="relu"), [x, kernel, biases], [y], "conv"),
+        Node(Mean((1, 2)), [y], [z], "mean"),
+        Node(Softmax(), [z], [p], "softmax"),
+    ]
+    graph = Graph(nodes, [x], [p], "int16")
+    inputs = random_inputs(graph)
+    expected = graph.run(inputs)[0]
+    data = tmdl_bytes(graph, out_deq=False).data
+    np.testing.assert_array_equal(read_tmdl(data).run(inputs)[0], expected)
+    np.testing.assert_array_equal(build("int16").load(data).run(inputs[0]).ravel(), expected.ravel())

@@ -105,7 +105,7 @@ def damaged(data: bytes, layer: int | None, offset: int, layout: str, *values: f
     [
         (0, "4s", (b"MAIY",), "does not begin with MAIX"),
         (4, "B", (6,), "model type 6 is not known"),
-        (4, "B", (1,), "int16 models are not supported"),
+        (4, "B", (1,), "is not a quantization of int16"),
         (6, "H", (2,), "2 inputs"),
         (8, "H", (0,), "0 outputs"),
         (10, "H", (0,), "no layers"),

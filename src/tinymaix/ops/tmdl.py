@@ -145,7 +145,7 @@ class ModelType:
 
 MODEL_TYPES = (
     ModelType(0, "int8", 1, "i1", "i4"),
-    ModelType(1, "int16", 2, "i2", "i4"),
+    ModelType(1, "int16", 2, "i1", "i4"),
     ModelType(2, "fp32", 4, "f4", "f4"),
     ModelType(3, "fp16", 2, "f2", "f2"),
     ModelType(4, "fp8_143", 1, "u1", "u1", Float8(4, 3, 9)),
@@ -215,9 +215,9 @@ class StoredLayer:
         """What two fields of an integer model mean; None in a float model, where they mean nothing."""
         if not self.model.is_integer:
             return None
-        limits = np.iinfo(np.int8)
-        if not SMALLEST_SCALE <= scale < np.inf or not limits.min <= zero_point <= limits.max:
-            raise ModelError(f"scale {scale:g} with zero point {zero_point} is not a quantization of int8")
+        low, high = (0, 0) if self.model.name == "int16" else (-128, 127)
+        if not SMALLEST_SCALE <= scale < np.inf or not low <= zero_point <= high:
+            raise ModelError(f"scale {scale:g} with zero point {zero_point} is not a quantization of {self.model.name}")
         return Quantization.of(scale, int(zero_point))
 
 
@@ -234,7 +234,8 @@ def has_quantization(tensor: Tensor, stated: Quantization | None) -> bool:
 def activation_problems(node: Node, activation: str) -> list[str]:
     """For layers without a field for it: a fused activation is fine only where the output's range does all of it."""
     y = node.output
-    limits = np.iinfo(np.int8)
-    if activation == "none" or (y.dtype == np.int8 and quantized_range(activation, y) == (limits.min, limits.max)):
+    if activation == "none":
+        return []
+    if y.dtype.kind == "i" and quantized_range(activation, y) == (np.iinfo(y.dtype).min, np.iinfo(y.dtype).max):
         return []
     return [f"it fuses {activation}, for which its .tmdl layer has no field; leave the activation out of this layer"]

@@ -160,7 +160,11 @@ def read_weights(
         raise ModelError("biases exceed 32 bits without the zero point that is folded into them")
     return [
         _constant(f"{layer.name}_weights", own, Quantization.of(scales, axis=axes[0])),
-        _constant(f"{layer.name}_bias", whole.astype(np.int32), Quantization.of(scales * x.q.scale)),
+        _constant(
+            f"{layer.name}_bias",
+            whole.astype(np.int64 if x.dtype == np.int16 else np.int32),
+            Quantization.of(scales * x.q.scale),
+        ),
     ]
 
 

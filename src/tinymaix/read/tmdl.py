@@ -1,4 +1,4 @@
-"""A .tmdl file -> Graph: all model types but int16, both byte orders, versions 1 and 2.
+"""A .tmdl file -> Graph: all model types, both byte orders, versions 1 and 2.
 
 The file is hostile until shown otherwise. The reader plays the main buffer: each layer must read a tensor that an
 earlier layer wrote there and that nothing has overwritten. The operators check the layers' bodies.
@@ -63,8 +63,6 @@ def _head(data: bytes) -> tuple[Head, ModelType, str]:
     model = schema.MODEL_TYPES[data[4]]
     head = Head(*schema.HEAD.unpack(data, 0, model, order))
     problems = []
-    if model.name == "int16":
-        problems.append("int16 models are not supported; no converter has written any")
     start = schema.HEAD_SIZE - schema.RESERVED
     version = int(np.frombuffer(data, order + "u4", 1, start)[0])
     most = 255 if version == VERSION_2 else 1
@@ -136,7 +134,7 @@ class _Reader:
         self.head = head
         self.version_2 = version_2
         self.model = model
-        self.dtype = np.dtype("int8" if model.is_integer else "float32")
+        self.dtype = np.dtype(model.name if model.is_integer else "float32")
         self.nodes: list[Node] = []
         self.inputs: list[Tensor] = []
         self.outputs: list[Tensor] = []
@@ -187,7 +185,7 @@ class _Reader:
         notes = []
         if self.head.out_deq and self.model.name != "fp32":
             notes.append("the runtime turns the output of this .tmdl into float32 (out_deq); here it is raw")
-        if self.model.name not in ("int8", "fp32"):
+        if not self.model.is_integer and self.model.name != "fp32":
             notes.append(f"the weights are {self.model.name} in the .tmdl; here they and the activations are float32")
         if (len(self.inputs), len(self.outputs)) != (self.head.input_cnt, self.head.output_cnt):
             raise ModelError(

@@ -125,7 +125,7 @@ def tmdl_bytes(
     Args:
         out_deq: the runtime turns the output into float32.
         big_endian: for a big-endian chip.
-        mdl_type: "int8" or "fp32" as the graph is, or "fp16", "fp8_143" or "fp8_152" for a float graph.
+        mdl_type: "int8", "int16" or "fp32" as the graph is, or "fp16", "fp8_143" or "fp8_152" for a float graph.
         more_layers: where the original's seven layers in a chain do not do, write version 2 with more types of layers,
             for a runtime that is built with TM_MORE_LAYERS.
 
@@ -213,16 +213,18 @@ def _original(graph: Graph, model: ModelType, out_deq: bool, order: str) -> Tmdl
 
 def _model_type(graph: Graph, name: str | None) -> ModelType:
     """The model type of that name, which must suit the activations; None: int8 or fp32 as they are."""
-    types = {model.name: model for model in schema.MODEL_TYPES if model.name != "int16"}
+    types = {model.name: model for model in schema.MODEL_TYPES}
     found = sorted({t.dtype.name for t in (*graph.inputs, *graph.outputs)})
-    natural = {"int8": "int8", "float32": "fp32"}.get(" and ".join(found))
+    natural = {"int8": "int8", "int16": "int16", "float32": "fp32"}.get(" and ".join(found))
     if natural is None:
-        raise ModelError(f"a .tmdl is int8 or float throughout, but inputs and outputs are {' and '.join(found)}")
+        raise ModelError(
+            f"a .tmdl is int8, int16 or float throughout, but inputs and outputs are {' and '.join(found)}"
+        )
     if name is None:
         return types[natural]
     if name not in types:
         raise ModelError(f"there is no model type '{name}'; there are {', '.join(types)}")
-    if types[name].is_integer != (natural == "int8"):
+    if name != natural and (types[name].is_integer or natural != "fp32"):
         raise ModelError(
             f"the model is {found[0]}, so it cannot be written as {name}; quantize it, or start from floats"
         )
@@ -248,7 +250,7 @@ def _tensor_problems(tensor: Tensor, model: ModelType) -> list[str]:
             f"'{tensor.name}' has shape {list(tensor.shape)}; a .tmdl takes a batch of 1 and then one to three "
             f"dimensions of 1 to {U16_MAX}"
         ]
-    if tensor.dtype != (np.int8 if model.is_integer else np.float32):
+    if tensor.dtype != (model.name if model.is_integer else np.float32):
         return [f"'{tensor.name}' is {tensor.dtype} in a model that is {model.name}"]
     return []
 
