@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.graphs import INT8, conv_graph
 from tinymaix import trials
 from tinymaix.chips import find_chip
 from tinymaix.chips.emulate import EmulationError
+from tinymaix.chips.tools import ToolError
 from tinymaix.cli import main
 from tinymaix.compile.project import Draft, Project
 from tinymaix.compile.tune import tune
@@ -161,11 +163,16 @@ def test_budgets_are_kept_or_refused() -> None:
         tuned("cortex-m4", "speed", "off", Budget(flash=1000))
 
 
-def test_what_cannot_be_tried_is_said() -> None:
+def test_what_cannot_be_tried_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(EmulationError, match="nothing here counts"):
         tuned("host", "speed", "quick")
     with pytest.raises(ValueError, match='tune is "most"'):
         tuned("cortex-m4", "speed", "most")
+    for missing in ("unicorn", "ziglang"):
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, missing, None)
+            with pytest.raises(ToolError, match=rf"{missing} is needed here.*tinymaix\[chips\]"):
+                tuned("cortex-m4", "speed", "quick", graph=conv_graph(INT8))
 
 
 def test_wrong_outputs_are_found(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
