@@ -131,14 +131,21 @@ class Draft:
         return self.fit(first, [node.op.macs(node) for node in self.nodes], self.portable_arena)
 
     def fit(self, wanted: Sequence[Implementation], worth: Sequence[float], arena: int) -> list[Implementation]:
-        """The portable kernels and, those of the highest worth first, what is wanted as long as the arena holds it."""
+        """What is wanted, those of the highest worth first, as long as the arena holds it; else a way that it holds."""
         chosen = [ways[-1] for ways in self.variants]
         if self.plan(wanted).arena <= arena:
             return list(wanted)
         for i in sorted(range(len(wanted)), key=lambda i: -worth[i]):
-            if wanted[i] is not chosen[i]:
-                trial = [*chosen[:i], wanted[i], *chosen[i + 1 :]]
-                chosen = trial if self.plan(trial).arena <= arena else chosen
+            needs: dict[
+                tuple[int, int | None], Implementation
+            ] = {}  # of the ways, each once: what needs the same memory fits as little
+            for way in (wanted[i], *self.variants[i][:-1]):
+                needs.setdefault((way.scratch, way.lead), way)
+            for way in needs.values():
+                trial = [*chosen[:i], way, *chosen[i + 1 :]]
+                if way is not chosen[i] and self.plan(trial).arena <= arena:
+                    chosen = trial
+                    break
         return chosen
 
     @cached_property
