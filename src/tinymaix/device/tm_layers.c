@@ -224,7 +224,7 @@ void TM_WEAK TM_SMALL tml_run(const tml_head_t *h, const tml_head_t *prev, uint8
     j.buf = buf;
     j.out = (mtype_t *)(buf + h->out_oft);
     j.zp = (int)h->out_zp;
-    range(&j, h->type == TML_CONV2D || h->type == TML_DWCONV2D ? ((const tml_conv2d_dw_t *)h)->act : TML_ACT_MORE(h));
+    range(&j, h->type == TML_CONV2D || h->type == TML_DWCONV2D ? (int)((const tml_conv2d_dw_t *)h)->act : TML_ACT_MORE(h));
     if (TM_MORE_LAYERS && h->type >= TML_MORE)
         tml_run_more(&j);
     else
