@@ -136,12 +136,7 @@ class Draft:
         if self.plan(wanted).arena <= arena:
             return list(wanted)
         for i in sorted(range(len(wanted)), key=lambda i: -worth[i]):
-            needs: dict[
-                tuple[int, int | None], Implementation
-            ] = {}  # of the ways, each once: what needs the same memory fits as little
-            for way in (wanted[i], *self.variants[i][:-1]):
-                needs.setdefault((way.scratch, way.lead), way)
-            for way in needs.values():
+            for way in _of_different_memory((wanted[i], *self.variants[i][:-1])):
                 trial = [*chosen[:i], way, *chosen[i + 1 :]]
                 if way is not chosen[i] and self.plan(trial).arena <= arena:
                     chosen = trial
@@ -188,6 +183,14 @@ class Draft:
             "harness.c": harness(placed, name),
         }
         return Project(name, core, placed, layers, files)
+
+
+def _of_different_memory(ways: Sequence[Implementation]) -> list[Implementation]:
+    """The first of those that need the same memory: the others would fit as little."""
+    first: dict[tuple[int, int | None], Implementation] = {}
+    for way in ways:
+        first.setdefault((way.scratch, way.lead), way)
+    return list(first.values())
 
 
 def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:
