@@ -166,3 +166,16 @@ def test_a_broken_pipe_is_quiet() -> None:
     shell = f'"{sys.executable}" -m tinymaix.cli chips --json | head -c 10'
     result = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, env=os.environ)
     assert result.stderr == ""
+
+
+def test_run_by_steps(digit: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model without states gives each step what it gives alone; a wrong number of steps is a sentence."""
+    one, steps, out = np.load(digit), digit.parent / "steps.npy", digit.parent / "y.npy"
+    np.save(steps, np.stack([one, -one]))
+    for on in ("reference", "host"):
+        assert main(["run", str(MODEL), "--input", str(steps), "--output", str(out), "--steps", "--on", on]) == 0
+        expected = [tinymaix.run(MODEL, x)[0] for x in (one, -one)]
+        assert np.array_equal(np.load(out), np.stack(expected))
+    np.save(steps, np.zeros((0, *one.shape), np.int8))
+    sentence = fails(capsys, "run", MODEL, "--input", steps, "--output", out, "--steps")
+    assert "one axis more in front" in sentence

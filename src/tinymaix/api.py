@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import tinymaix.compile as _before_its_function  # noqa: F401  # imported later, it would take the function's name
-from tinymaix.graph import Array, Graph
+from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.read import read_model
 
 if TYPE_CHECKING:
@@ -48,11 +48,14 @@ def run(
     on: str = "reference",
     optimize: str = "balanced",
     toolchain: str = "auto",
+    steps: bool = False,
 ) -> list[Array]:
-    """One inference; the outputs as raw values in the model's own types.
+    """One inference, or one after another; the outputs as raw values in the model's own types.
 
     Args:
         inputs: raw values in the model's own types and shapes; one array, or a sequence for several inputs.
+        steps: every input has one axis more in front, of steps that are run one after another, and so has every output.
+            States of the model live from step to step; they begin with their initial values.
         on: "reference" (numpy), "host" (the compiled C on this computer), or the name of a chip or core to emulate.
         optimize, toolchain: as for `bench`.
 
@@ -62,13 +65,29 @@ def run(
     """
     graph = read(model)
     values = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    sequence = _each_step(values) if steps else [values]
     if on == "reference":
-        return graph.run(values)
-    from tinymaix.chips import find_chip
-    from tinymaix.deploy import Deployment
+        outputs = graph.run_sequence(sequence)
+    else:
+        from tinymaix.chips import find_chip
+        from tinymaix.deploy import Deployment
 
-    graph.check_inputs(values)
-    return Deployment(graph, find_chip(on), optimize=optimize, toolchain=toolchain).run(values)[0]
+        for step in sequence:
+            graph.check_inputs(step)
+        deployment = Deployment(graph, find_chip(on), optimize=optimize, toolchain=toolchain)
+        outputs = [deployment.run(step, forget=i == 0)[0] for i, step in enumerate(sequence)]
+    return [np.stack(arrays) for arrays in zip(*outputs, strict=True)] if steps else outputs[0]
+
+
+def _each_step(values: Sequence[Array]) -> list[list[Array]]:
+    """The inputs of each step. Raises ModelError where inputs have different numbers of steps, or none."""
+    lengths = {array.shape[0] if array.ndim else 0 for array in values}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ModelError(
+            "inputs by steps need one axis more in front, of as many steps for every input; the shapes are "
+            + ", ".join(str(array.shape) for array in values)
+        )
+    return [list(step) for step in zip(*values, strict=True)]
 
 
 def bench(

@@ -113,10 +113,14 @@ def parser() -> argparse.ArgumentParser:
         "run", run, "run one inference on the reference, on this computer, or on an emulated chip",
         "tinymaix run model.tflite --input x.npy --output y.npy",
         "tinymaix run model.tflite --input x.npz --output y.npz --on cortex-m4",
+        "tinymaix run streaming.tflite --input frames.npy --output y.npy --steps",
     )  # fmt: skip
     _model(command)
     command.add_argument("--input", required=True, type=Path, help=".npy, or .npz with in0, in1, ... (raw values)")
     command.add_argument("--output", required=True, type=Path, help=".npy, or .npz with out0, out1, ...")
+    command.add_argument(
+        "--steps", action="store_true", help="inputs have one axis more in front: steps of a streaming model, in order"
+    )
     command.add_argument("--on", default="reference", metavar="reference|host|CHIP", help="default: reference")
     _build_options(command)
 
@@ -261,7 +265,8 @@ def run(options: argparse.Namespace) -> int:
 
     graph = api.read(options.model)
     inputs = load_inputs(options.input, len(graph.inputs))
-    outputs = api.run(graph, inputs, on=options.on, optimize=options.optimize, toolchain=options.toolchain)
+    ways = {name: getattr(options, name) for name in ("on", "optimize", "toolchain", "steps")}
+    outputs = api.run(graph, inputs, **ways)
     save_outputs(options.output, outputs)
     if options.json:
         _print_json({"output": str(options.output), "outputs": [list(array.shape) for array in outputs]})
