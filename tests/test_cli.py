@@ -179,3 +179,15 @@ def test_run_by_steps(digit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     np.save(steps, np.zeros((0, *one.shape), np.int8))
     sentence = fails(capsys, "run", MODEL, "--input", steps, "--output", out, "--steps")
     assert "one axis more in front" in sentence
+
+
+def test_inspect_for_a_chip(capsys: pytest.CaptureFixture[str]) -> None:
+    """What computes each layer: the core's kernels on a Cortex-M4, portable C on a RISC-V core."""
+    ways = {}
+    for chip in ("cortex-m4", "rv32imc"):
+        assert main(["inspect", str(MODEL), "--chip", chip, "--json"]) == 0
+        ways[chip] = {layer["way"] for layer in json.loads(capsys.readouterr().out)["layers"]}
+    assert any("channels a turn" in way for way in ways["cortex-m4"])
+    assert ways["rv32imc"] == {"portable C", "the same bytes, no code"}
+    assert main(["inspect", str(MODEL), "--chip", "cortex-m4"]) == 0
+    assert "computed by" in capsys.readouterr().out

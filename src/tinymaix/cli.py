@@ -80,8 +80,11 @@ def parser() -> argparse.ArgumentParser:
         "inspect", inspect, "show a model's layers, shapes, MACs, parameters and arena",
         "tinymaix inspect model.tflite",
         "tinymaix inspect model.keras --graph model.svg",
+        "tinymaix inspect model.tflite --chip rp2350 --optimize speed",
     )  # fmt: skip
     _model(command)
+    command.add_argument("--chip", help="show the layers as they run on this chip or core, and what computes each")
+    command.add_argument("--optimize", choices=OPTIMIZE, default="balanced", help="with --chip; default: balanced")
     command.add_argument("--graph", metavar="FILE", type=Path, help="draw the layers too, as .svg or .html")
 
     command = add(
@@ -212,15 +215,22 @@ def inspect(options: argparse.Namespace) -> int:
     from tinymaix.plan import plan
 
     graph = api.read(options.model)
-    placed = plan(graph)
+    placed, ways = plan(graph), None
+    if options.chip:
+        from tinymaix.chips import find_chip
+        from tinymaix.compile.project import Draft
+
+        draft = Draft(graph, find_chip(options.chip).core, optimize=options.optimize)
+        chosen = draft.guess()
+        graph, placed, ways = draft.live, draft.plan(chosen), draft.words(chosen)
     if options.graph:
         from tinymaix.drawing import write_drawing
 
         write_drawing(graph, options.graph)
     if options.json:
-        _print_json(report.inspect_dict(graph, placed))
+        _print_json(report.inspect_dict(graph, placed, ways))
     else:
-        report.show(*report.inspect_table(graph, placed))
+        report.show(*report.inspect_table(graph, placed, ways))
     return 0
 
 

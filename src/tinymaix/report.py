@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -147,8 +147,11 @@ def chip_dict(chip: Chip) -> dict[str, Any]:
     }
 
 
-def inspect_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
-    """What a model is: inputs, outputs, layers, MACs, parameters, and the arena that it needs."""
+def inspect_dict(graph: Graph, plan: Plan, ways: Mapping[int, str] | None = None) -> dict[str, Any]:
+    """What a model is: inputs, outputs, layers, MACs, parameters, and the arena that it needs.
+
+    ways: by id of node, what computes it on a chip.
+    """
     return {
         "name": graph.name,
         "inputs": [tensor_dict(t) for t in graph.inputs],
@@ -164,6 +167,7 @@ def inspect_dict(graph: Graph, plan: Plan) -> dict[str, Any]:
                 "macs": node.op.macs(node),
                 "parameters": sum(t.nbytes for t in node.present if t.is_constant),
                 "live": plan.live[i],
+                **({} if ways is None else {"way": ways[id(node)]}),
             }
             for i, node in enumerate(plan.order)
         ],
@@ -192,9 +196,9 @@ def tensor_dict(tensor: Tensor) -> dict[str, Any]:
     }
 
 
-def inspect_table(graph: Graph, plan: Plan) -> list[object]:
+def inspect_table(graph: Graph, plan: Plan, ways: Mapping[int, str] | None = None) -> list[object]:
     """`inspect_dict` for people."""
-    figures = inspect_dict(graph, plan)
+    figures = inspect_dict(graph, plan, ways)
     lines = [
         f"{side} {t.name}: {dims(t.shape)} {t.dtype}"
         + (f", real = {t.q.s:.6g} * (q - {t.q.z})" if t.quantization else "")
@@ -205,11 +209,12 @@ def inspect_table(graph: Graph, plan: Plan) -> list[object]:
         [
             layer["index"], layer["operator"],
             ", ".join(dims(tuple(s)) for s in layer["inputs"]), ", ".join(dims(tuple(s)) for s in layer["outputs"]),
-            layer["type"], layer["macs"], layer["parameters"], layer["live"],
+            layer["type"], layer["macs"], layer["parameters"], layer["live"], *([layer["way"]] if ways else []),
         ]
         for layer in figures["layers"]
     ]  # fmt: skip
     columns = ["#", "operator", "input", "output", "type", "MACs", "parameter bytes", "live bytes"]
+    columns += ["computed by"] if ways else []
     layers = table(None, columns, rows, left=5)
     total = (
         f"{figures['macs']:,} MACs, {figures['parameters']:,} bytes of parameters, "

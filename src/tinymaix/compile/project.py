@@ -143,6 +143,13 @@ class Draft:
                     break
         return chosen
 
+    def words(self, chosen: Sequence[Implementation]) -> dict[int, str]:
+        """By id of node, in words what computes it."""
+        return {
+            id(node): "the same bytes, no code" if node.op.is_view else way.reason or "portable C"
+            for node, way in zip(self.nodes, chosen, strict=True)
+        }
+
     @cached_property
     def portable_arena(self) -> int:
         """Bytes of the arena with the portable kernels."""
