@@ -61,8 +61,7 @@ static TM_SMALL void conv(tm_job_t *j) {
     const tml_head_t *h = j->h;
     const uint8_t *base = (const uint8_t *)h;
     const tm_u32_t *oft = (const tm_u32_t *)&((const tml_conv2d_dw_t *)h)->ws_oft;
-    const unsigned cout = h->out_dims[3];
-    unsigned c, oy, ox, outs = cout; /* outs: of the same inputs */
+    unsigned c, oy, ox, outs = h->out_dims[3]; /* outs: of the same inputs */
     tm_taps_t v;
     v.g = (const uint8_t *)(h + 1);
     v.n = v.cin = h->in_dims[3];
@@ -72,15 +71,15 @@ static TM_SMALL void conv(tm_job_t *j) {
     } else if (h->type == TML_FC) {
         oft = (const tm_u32_t *)v.g;
         v.g = unit;
-        v.n = v.cin = tm_count(h->in_dims);
+        v.n = tm_count(h->in_dims); /* the only pixel is the first, wherever the next would be */
     }
     v.k = (const wtype_t *)(base + oft[1]);
-    for (c = 0; c < cout; c++, v.k += v.n * (v.g[0] * v.g[1])) {
+    for (c = 0; c < h->out_dims[3]; c++, v.k += v.n * (v.g[0] * v.g[1])) {
         mtype_t *out = j->out + c;
         v.in = j->in + c / outs;
         channel_scale(h, (const sctype_t *)(base + oft[0]), c, &j->scale);
         for (oy = 0; oy < h->out_dims[1]; oy++)
-            for (ox = 0; ox < h->out_dims[2]; ox++, out += cout) {
+            for (ox = 0; ox < h->out_dims[2]; ox++, out += h->out_dims[3]) {
                 const sumtype_t sum = window(h, &v, oy * v.g[3] - v.g[8], ox * v.g[2] - v.g[10]);
                 *out = post(j, TM_SUM(sum, ((const btype_t *)(base + oft[2]))[c]));
             }
