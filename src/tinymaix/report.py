@@ -209,18 +209,19 @@ def inspect_table(graph: Graph, plan: Plan, ways: Mapping[int, str] | None = Non
         [
             layer["index"], layer["operator"],
             ", ".join(dims(tuple(s)) for s in layer["inputs"]), ", ".join(dims(tuple(s)) for s in layer["outputs"]),
-            layer["type"], layer["macs"], layer["parameters"], layer["live"], *([layer["way"]] if ways else []),
+            layer["type"], layer["macs"], layer["parameters"], layer["live"],
         ]
         for layer in figures["layers"]
     ]  # fmt: skip
     columns = ["#", "operator", "input", "output", "type", "MACs", "parameter bytes", "live bytes"]
-    columns += ["computed by"] if ways else []
     layers = table(None, columns, rows, left=5)
     total = (
         f"{figures['macs']:,} MACs, {figures['parameters']:,} bytes of parameters, "
         f"{figures['arena']:,} bytes of arena for the activations"
     )
-    return [*lines, layers, total, *figures["notes"]]
+    computed = [[layer["index"], layer["operator"], layer["way"]] for layer in figures["layers"]] if ways else []
+    more = [table(None, ["#", "operator", "computed by"], computed, left=3)] if ways else []
+    return [*lines, layers, *more, total, *figures["notes"]]
 
 
 def picture(pixels: Array) -> str:
