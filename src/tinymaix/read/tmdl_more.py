@@ -114,8 +114,7 @@ def _pool(words: Words, x: Tensor, y: Tensor) -> Operator:
         for axis, stride, kernel, before in ((1, sh, kh, top), (2, sw, kw, left))
     )
     padding: Padding = (top, bottom, left, right)
-    raise_if = max(top, bottom) >= kh or max(left, right) >= kw
-    if raise_if:
+    if max(top, bottom) >= kh or max(left, right) >= kw:
         raise ModelError(f"padding {padding} leaves windows of {kh}x{kw} without any input")
     return MaxPool2D((kh, kw), (sh, sw), padding, words.activation)
 
