@@ -13,6 +13,7 @@ import pytest
 
 import tinymaix
 from tinymaix.cli import main
+from tinymaix.compile.project import golden_inputs
 from tinymaix.demo import DATA
 
 MODEL = DATA / "mnist_demo.tflite"
@@ -191,3 +192,13 @@ def test_inspect_for_a_chip(capsys: pytest.CaptureFixture[str]) -> None:
     assert ways["rv32imc"] == {"portable C"}
     assert main(["inspect", str(MODEL), "--chip", "cortex-m4"]) == 0
     assert "computed by" in capsys.readouterr().out
+
+
+def test_convert_with_more_layers(tmp_path: Path, capsys: pytest.CaptureFixture[str], shared: Path) -> None:
+    """What the original runtime cannot run is refused, and written where it is asked for."""
+    model, out = shared / "models" / "mlperf_tiny" / "models" / "kws" / "kws_ref_model.tflite", tmp_path / "m.tmdl"
+    fails(capsys, "convert", model, out)
+    assert not out.exists()
+    assert main(["convert", str(model), str(out), "--more-layers"]) == 0
+    x = golden_inputs(tinymaix.read(model))
+    assert np.array_equal(tinymaix.run(model, x)[0].astype(np.float32).argmax(), tinymaix.run(out, x)[0].argmax())

@@ -182,6 +182,7 @@ def convert(
     out_deq: bool = True,
     big_endian: bool = False,
     kind: str | None = None,
+    more_layers: bool = False,
 ) -> Tmdl:
     """Write the model as a .tmdl for the TinyMaix runtime, and a C header with the same bytes beside it.
 
@@ -189,7 +190,10 @@ def convert(
         path: where the .tmdl goes; the header gets the same name with .h.
         out_deq: the runtime turns the output into floats.
         big_endian: for a big-endian chip.
-        kind: "int8", "fp32", "fp16", "fp8_143" or "fp8_152"; int8 or fp32 as the model is where it is left out.
+        kind: "int8", "int16", "fp32", "fp16", "fp8_143" or "fp8_152"; int8, int16 or fp32 as the model is where it is
+            left out.
+        more_layers: layers that the original runtime does not know may be written, as version 2 of the format; our
+            runtime knows them where it is built with TM_MORE_LAYERS.
 
     Raises:
         ModelError: the format cannot say it; one sentence for each operator.
@@ -197,4 +201,4 @@ def convert(
     """
     from tinymaix.write.tmdl import write_tmdl
 
-    return write_tmdl(read(model), path, out_deq=out_deq, big_endian=big_endian, mdl_type=kind)
+    return write_tmdl(read(model), path, out_deq=out_deq, big_endian=big_endian, mdl_type=kind, more_layers=more_layers)

@@ -97,7 +97,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out-deq", type=int, choices=(0, 1), default=1, help="1: the runtime gives floats (default)")
     command.add_argument("--big-endian", action="store_true", help="for a big-endian chip")
     command.add_argument(
-        "--type", choices=("int8", "fp32", "fp16", "fp8_143", "fp8_152"), help="default: int8 or fp32, as the model is"
+        "--type", choices=("int8", "int16", "fp32", "fp16", "fp8_143", "fp8_152"), help="default: as the model is"
+    )
+    command.add_argument(
+        "--more-layers", action="store_true", help="also layers that only our runtime knows (built with TM_MORE_LAYERS)"
     )
 
     command = add(
@@ -235,9 +238,8 @@ def inspect(options: argparse.Namespace) -> int:
 
 
 def convert(options: argparse.Namespace) -> int:
-    tmdl = api.convert(
-        options.model, options.out, out_deq=bool(options.out_deq), big_endian=options.big_endian, kind=options.type
-    )
+    ways = {"out_deq": bool(options.out_deq), "big_endian": options.big_endian, "more_layers": options.more_layers}
+    tmdl = api.convert(options.model, options.out, kind=options.type, **ways)
     if options.json:
         _print_json(tmdl.as_dict())
     else:
