@@ -6,9 +6,9 @@
 /* gcc -Os cannot place the registers of this. */
 #if TM_MDL_TYPE == TM_MDL_INT8 && TM_OPT_LEVEL >= TM_OPT1 && !defined(__OPTIMIZE_SIZE__)
 
-#define TM_TILE_DOT /* for the tile of two pixels in a word, which tm_conv_O1.h has */
+#define TM_TILE_DOT /* for the tile of two pixels in a word, which tm_tile_O1.h has */
 /* Two taps: r0 is the tile, r1 and r2 are the ends of the kernels and r7 the index, r4 and r5 the words of two pixels each, r6
- * and r3 the sums of two products for the two kernels. See tm_conv_O1.h for what the halves are. */
+ * and r3 the sums of two products for the two kernels. See tm_tile_O1.h for what the halves are. */
 #define TM_TWO_TAPS               \
     "ldmia r0!, {r4, r5}\n"       \
     "ldrsb r6, [r1, r7]\n"        \

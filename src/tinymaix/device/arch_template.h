@@ -14,7 +14,7 @@
 #undef tm_dot_prod_pack2
 
 /* 2. For TM_OPT1, how many output pixels share the weights that were read. 1: the dot products below do all the work; choose
- *    it for a core with vectors. 2 and 4: two pixels share one 32-bit multiplication (see tm_conv_O1.h); choose one of them,
+ *    it for a core with vectors. 2 and 4: two pixels share one 32-bit multiplication (see tm_tile_O1.h); choose one of them,
  *    by leaving this line out, for a core without vectors. */
 #define TM_TILE 1
 
