@@ -112,7 +112,7 @@ def tuning_dict(tuning: Sequence[LayerTuning]) -> dict[str, Any]:
 
 def fit_parts(fits: Sequence[Fit], graph: Graph) -> list[object]:
     """A row a chip, and below the table what could not be measured."""
-    columns = ["chip", "core", "MHz", "fits", "ms", "a second", "flash", "RAM", "flash lacks", "RAM lacks", ""]
+    columns = ["chip", "core", "MHz", "fits", "ms", "a second", "flash", "RAM", "flash lacks", "RAM lacks", "note"]
     rows = [
         [
             f.chip.name, f.chip.core.name, f.chip.mhz, f.fits, cycles(f.bench, f.milliseconds),
