@@ -24,7 +24,7 @@ from tinymaix.ops.lookup import Unary
 TO_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1)}
 TO_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2)}
 """Orders of the axes by rank: channels-first to channels-last, and back."""
-KEEP_AXES = ("QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "PAD", "PADV2", "MIRROR_PAD")
+KEEP_AXES = ("QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "PAD", "PADV2", "MIRROR_PAD", "LAYER_NORM")
 """Operators beside unary and binary ones that leave every axis in its place."""
 
 MAX_TENSOR_BYTES = 2**30

@@ -87,11 +87,7 @@ def layer_normalization(layer: Layer, x: Tensor) -> Tensor:
         raise ModelError("a normalization over another axis than the last is not supported")
     names = [name for name, key in (("gamma", "scale"), ("beta", "center")) if layer.flag(key, True)]
     values = dict(zip(names, layer.weights.take(*names), strict=True))
-    axes = (len(x.shape) - 1,)
-    centred = layer.op("SUB", x, layer.op("MEAN", x, axes=axes, keep_dims=True))
-    variance = layer.op("MEAN", layer.op("MUL", centred, centred), axes=axes, keep_dims=True)
-    epsilon = layer.constant("epsilon", layer.number("epsilon", 1e-3))
-    y = layer.op("MUL", centred, layer.op("RSQRT", layer.op("ADD", variance, epsilon)))
+    y = layer.op("LAYER_NORM", x, epsilon=layer.number("epsilon", 1e-3))
     if "gamma" in values:
         y = layer.op("MUL", y, layer.constant("gamma", weight_shape(values["gamma"], x.shape[-1:], "gamma")))
     if "beta" in values:

@@ -73,7 +73,7 @@ def normalized(b: Builder, x: Tensor, axes: Ints, epsilon: float, centered: bool
 
 def layer_norm(b: Builder, x: Tensor, axes: Ints, epsilon: float, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     """Normalized over the last axes, then scaled and shifted."""
-    y = normalized(b, x, axes, epsilon)
+    y = b.op("LAYER_NORM", x, last=len(axes), epsilon=epsilon)
     y = y if scale is None else b.op("MUL", y, scale)
     return y if shift is None else b.op("ADD", y, shift)
 

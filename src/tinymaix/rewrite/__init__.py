@@ -9,6 +9,7 @@ from tinymaix.rewrite.fold import drop_dead, fold_constants
 from tinymaix.rewrite.fuse_pad import fuse_pad
 from tinymaix.rewrite.identity import drop_identities
 from tinymaix.rewrite.last_state import keep_last_state
+from tinymaix.rewrite.layer_norm import fuse_layer_norm, recognize_layer_norm
 from tinymaix.rewrite.layout import cancel_transposes
 from tinymaix.rewrite.recognize import recognize
 from tinymaix.rewrite.views import sink_views
@@ -20,9 +21,11 @@ __all__ = [
     "fold_batch_norm",
     "fold_constants",
     "fuse_activation",
+    "fuse_layer_norm",
     "fuse_pad",
     "keep_last_state",
     "recognize",
+    "recognize_layer_norm",
     "simplify",
     "sink_views",
 ]
@@ -32,8 +35,8 @@ def simplify(graph: Graph) -> Graph:
     """All rewrites: fewer nodes, the same network. Every output of an integer model stays as it is bit for bit.
 
     Constants are folded, dead nodes and identities dropped, transposes cancelled, padding fused; in float models batch
-    norm is folded into the weights and activations are put together, which changes the rounding, and fused.
+    norm is folded into the weights, activations and layer norms are put together and fused, which changes the rounding.
     """
     graph = keep_last_state(recognize(cancel_transposes(fold_constants(graph))))
-    graph = fuse_activation(fold_batch_norm(sink_views(graph)))
-    return drop_identities(fuse_pad(graph))
+    graph = fold_batch_norm(sink_views(recognize_layer_norm(graph)))
+    return drop_identities(fuse_pad(fuse_activation(fuse_layer_norm(graph))))

@@ -122,6 +122,15 @@ def _last_axis(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | Non
     return Changed(node.op, axes) if axes[-1] == rank - 1 else None
 
 
+def _layer_norm(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | None:
+    """Over the last axes in any order; those of size 1 that the source lacks need no work."""
+    op: Any = node.op
+    places = sorted(place for place in axes[-op.last :] if place is not None)
+    if len(node.present) > 1 or not places or places != list(range(rank - len(places), rank)):
+        return None
+    return Changed(replace(op, last=len(places)), axes)
+
+
 def _dense(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | None:
     assert isinstance(node.op, FullyConnected)
     return _last_axis(node, lead, axes, rank) if node.op.keep_num_dims else None
@@ -145,6 +154,6 @@ RULES: list[tuple[type[Operator], Rule]] = [
 _BY_KIND: dict[str, Rule] = {
     "MEAN": _reduce, "SUM": _reduce, "REDUCE_MAX": _reduce, "REDUCE_MIN": _reduce, "REDUCE_PROD": _reduce,
     "LOG_SOFTMAX": _last_axis, "PRELU": _elementwise, "SELECT_V2": _elementwise, "CAST": _elementwise,
-    "MIRROR_PAD": _pad,
+    "MIRROR_PAD": _pad, "LAYER_NORM": _layer_norm,
 }  # fmt: skip
 RULES += [(OPERATORS[kind], rule) for kind, rule in _BY_KIND.items() if kind in OPERATORS]
