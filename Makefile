@@ -7,13 +7,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN := gcc-avr avr-libc simavr libsimavr-dev libelf-dev gcc libc6-dev
+QEMU := qemu-user qemu-system-arm
 
-.PHONY: demo test lint clean tools
+.PHONY: demo test lint clean tools qemu
 
 demo: $(VENV)/chips tools
 	$(BIN)/tinymaix demo
 
-test: $(VENV)/dev tools
+test: $(VENV)/dev tools qemu
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
@@ -32,17 +33,27 @@ $(VENV)/dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@ $(VENV)/chips
 
-# The AVR compiler and emulator are Debian packages. Without the right to install them, all else works.
+# Compilers and emulators that are Debian packages. Without the right to install them, all else works.
 tools:
 	@if ! command -v avr-gcc >/dev/null || [ ! -e /usr/include/simavr/sim_avr.h ]; then \
-		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			echo "installing $(DEBIAN)"; \
-			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DEBIAN) >/dev/null || \
-				echo "could not install them; AVR chips are left out"; \
-		else \
-			echo "For AVR chips: sudo apt-get install $(DEBIAN)   (going on without)"; \
-		fi; \
+		$(call install,$(DEBIAN),AVR chips); \
 	fi
+
+qemu:
+	@if ! command -v qemu-aarch64 >/dev/null || ! command -v qemu-system-arm >/dev/null; then \
+		$(call install,$(QEMU),the tests of Helium and NEON and of vectors on RISC-V); \
+	fi
+
+# Packages and what they are for, as a command of the shell.
+define install
+if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	echo "installing $(1)"; \
+	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null || \
+		echo "could not install them; $(2) are left out"; \
+else \
+	echo "For $(2): sudo apt-get install $(1)   (going on without)"; \
+fi
+endef
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
