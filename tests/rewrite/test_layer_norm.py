@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from tests.oracles import random_inputs
 from tests.tmdl_graphs import Chain
 from tinymaix.graph import Graph, Shape, Tensor
 from tinymaix.ops import OPERATORS
+from tinymaix.read import read_model
 from tinymaix.rewrite import simplify
 from tinymaix.rewrite.layer_norm import fuse_layer_norm, recognize_layer_norm
 
@@ -184,6 +187,22 @@ def unlike(name: str) -> Graph:
 def test_what_only_looks_alike(name: str) -> None:
     graph = unlike(name)
     assert recognize_layer_norm(graph).nodes == graph.nodes
+
+
+@pytest.mark.parametrize("opset", [13, 17])  # taken apart, and not
+def test_what_pytorch_exports(opset: int, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="the exporter")
+    pytest.importorskip("onnx", reason="PyTorch's exporter needs it")
+    norm, x = torch.nn.LayerNorm((4, 6)), torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        norm.weight.copy_(torch.linspace(0.5, 2, 24).reshape(4, 6))
+        norm.bias.copy_(torch.linspace(-1, 1, 24).reshape(4, 6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(norm, (x,), tmp_path / "norm.onnx", dynamo=False, opset_version=opset)
+    graph = simplify(read_model(tmp_path / "norm.onnx"))
+    assert [node.op.kind for node in graph.nodes] == ["LAYER_NORM"]
+    np.testing.assert_allclose(graph.run([x.numpy()])[0], norm(x).detach().numpy(), rtol=0, atol=2e-6)
 
 
 def test_long_chains_are_no_trouble() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -28,6 +29,7 @@ Terms = dict[str, Array]
 variance, i the inverse deviation; "" is the constant term."""
 
 SUMS_AND_PRODUCTS = ("ADD", "SUB", "MUL", "DIV", "NEG", "SQUARE", "SQUARED_DIFFERENCE", "POW")
+NEAREST = 4  # means before a root: of the squares and of x, which may be computed again for each use
 DEEPEST = 8  # nodes from the variance back to the mean, or on to the end
 DEGREE = 3  # letters of the longest product that is looked for
 
@@ -45,7 +47,7 @@ def recognize_layer_norm(graph: Graph) -> Graph:
     found: dict[int, list[Node]] = {}
     for root in graph.nodes:
         if _root(root) in (0.5, -0.5) and root.output.dtype == np.float32:
-            for mean in _means(root.input(0), maker):
+            for mean in islice(_means(root.input(0), maker), NEAREST):
                 terms = _Expansion(mean.input(0), mean.op.axes, root.input(0), maker)  # type: ignore[attr-defined]
                 if (epsilon := terms.epsilon()) is not None:
                     found.update((id(end), terms.apart(end, epsilon)) for end in terms.ends(root, readers))
@@ -202,6 +204,8 @@ class _Expansion:
 
     def _combined(self, node: Node) -> Terms | None:
         kind, a = node.op.kind, self.terms(node.input(0))
+        if a is None:
+            return None
         if kind == "POW":
             return _product(a, a) if _number(node.input(1)) == 2 else None
         if kind in ("NEG", "SQUARE"):
