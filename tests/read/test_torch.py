@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
+import sys
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +17,7 @@ import pytest
 from tests.read.fixtures import DATA, check_fixture
 from tinymaix.graph import ModelError
 from tinymaix.read import read_bytes
-from tinymaix.read.torch import is_torch, read_pt2
+from tinymaix.read.torch import is_torch, read_pt2, read_torch
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -143,3 +145,9 @@ def test_strided_weights() -> None:
     assert plain is not None
     assert other is not None
     np.testing.assert_array_equal(other, plain.reshape(-1).reshape(plain.shape[::-1]).T)
+
+
+def test_without_torch_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ModelError, match=re.escape("pip install 'tinymaix[torch]'")):
+        read_torch(object())

@@ -38,7 +38,10 @@ def read_torch(model: Any, example_inputs: Sequence[Any] | None = None) -> Graph
     try:
         import torch
     except ImportError:
-        raise ModelError(f"a {type(model).__name__} is neither the path of a model nor a Graph") from None
+        raise ModelError(
+            f"a {type(model).__name__} is neither the path of a model nor a Graph; "
+            "PyTorch modules and programs need the extra 'torch': pip install 'tinymaix[torch]'"
+        ) from None
     if isinstance(model, torch.export.ExportedProgram):
         return read_program(model)
     if not isinstance(model, torch.nn.Module):
