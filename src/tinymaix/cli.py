@@ -304,6 +304,7 @@ def bench(options: argparse.Namespace) -> int:
     floats = any(tensor.dtype.kind == "f" for tensor in graph.outputs)  # they may differ in their last digits
     return 0 if floats or all(result.bit_exact for result in results) else 1
 
+
 def fit_(options: argparse.Namespace) -> int:
     from tinymaix import report
     from tinymaix.fit import Limits, fit
