@@ -58,10 +58,11 @@ def _is_identity(node: Node) -> bool:
     if not (node.op.is_view or node.op.kind == "QUANTIZE") or len(node.outputs) != 1:
         return False
     x, y = node.input(0), node.output
-    return x.shape == y.shape and x.dtype == y.dtype and _same_quantization(x, y)
+    return x.shape == y.shape and x.dtype == y.dtype and same_quantization(x, y)
 
 
-def _same_quantization(x: Tensor, y: Tensor) -> bool:
+def same_quantization(x: Tensor, y: Tensor) -> bool:
+    """Whether the same integers mean the same values in both."""
     a, b = x.quantization, y.quantization
     if a is None or b is None:
         return a is b
