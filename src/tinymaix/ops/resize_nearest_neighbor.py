@@ -8,46 +8,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
-from tinymaix.ops.base import OptionFields, Options, array, constant_ints, int_tensor
+from tinymaix.graph import Array, Node
+from tinymaix.ops.base import array
 from tinymaix.ops.emit import Kernel, LayerCode
-from tinymaix.ops.move import Move, input_shape
-from tinymaix.ops.window import Pair, nhwc
+from tinymaix.ops.move import Move
+from tinymaix.ops.resize import Resize
 
 
 @dataclass(frozen=True)
-class ResizeNearestNeighbor(Move):
+class ResizeNearestNeighbor(Resize, Move):
     """``size`` is the output's (height, width)."""
-
-    size: Pair
-    align_corners: bool = False
-    half_pixel_centers: bool = False
 
     kind: ClassVar[str] = "RESIZE_NEAREST_NEIGHBOR"
     tflite: ClassVar[tuple[int, int]] = (97, 74)
-
-    @classmethod
-    def from_tflite(
-        cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]
-    ) -> ResizeNearestNeighbor:
-        size = constant_ints(inputs, 1, "the new size")
-        if len(size) != 2:
-            raise ModelError(f"the new size must be a height and a width, not {list(size)}")
-        return cls((size[0], size[1]), options.flag(0), options.flag(1))
-
-    @classmethod
-    def tflite_inputs(cls, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:
-        return inputs[:1]
-
-    def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
-        fields: OptionFields = {0: ("flag", self.align_corners), 1: ("flag", self.half_pixel_centers)}
-        return fields, [*node.inputs, int_tensor("size", self.size)]
-
-    def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
-        batch, height, width, channels = nhwc(input_shape(inputs), "the input")
-        if min(*self.size, height, width) < 1:
-            raise ModelError(f"an image of {height}x{width} cannot be resized to {self.size[0]}x{self.size[1]}")
-        return [(batch, *self.size, channels)]
+    first_flag: ClassVar[int] = 0
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         x = array(inputs[0])
