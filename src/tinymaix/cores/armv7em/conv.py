@@ -52,11 +52,11 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
         direct = [_variant(node, op, requant, form) for form in forms(optimize)]
     fast = [winograd(node, op, requant)] if serves(node, op, requant) else []
     limits = quantized_range(op.activation, node.output)
+    ways = [*fast, *direct] if optimize == "speed" else [*direct, *fast]
+    ways = [clamped(way, node, requant.clamp, limits) for way in ways]
     single = _as_depthwise(node, op, core, optimize)
-    little = optimize == "speed" or np.prod(node.input(1).shape[1:3]) <= LITTLE
-    ways = [*(single if little else ()), *([*fast, *direct] if optimize == "speed" else [*direct, *fast])]
-    ways += () if little else single
-    return [clamped(way, node, requant.clamp, limits) for way in ways]
+    little = optimize == "speed" or np.prod(size) <= LITTLE
+    return [*single, *ways] if little else [*ways, *single]
 
 
 def _as_depthwise(node: Node, op: Conv2D, core: Core, optimize: str) -> Sequence[Implementation]:
