@@ -18,6 +18,15 @@ from tinymaix.graph import Graph, Node, Quantization, Tensor
 from tinymaix.ops.base import Operator
 
 INT8, INT32 = np.dtype("int8"), np.dtype("int32")
+EVERYWHERE = [
+    ("cortex-m4", "speed", 0),
+    ("cortex-m4", "balanced", 1),
+    ("cortex-m7", "speed", 2),
+    ("cortex-m33", "balanced", 3),
+    ("twins", "speed", 4),
+    ("twins", "balanced", 5),
+]
+"""(core, optimize, which part of the samples): every core, both widths of weights, and the portable twins."""
 
 
 @st.composite

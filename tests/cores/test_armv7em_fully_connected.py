@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 
-from tests.cores.armv7em_cases import check, layer
+from tests.cores.armv7em_cases import EVERYWHERE, check, layer
 from tests.ops.make import sample
 from tinymaix.graph import Node
 from tinymaix.ops.conv_2d import Conv2D
@@ -25,16 +25,6 @@ def fully_connected(draw: st.DrawFn) -> Node:
     return draw(layer(FullyConnected(activation), (rows, in_c), (out_c, in_c), unsigned))
 
 
-@pytest.mark.parametrize(
-    ("core", "optimize", "part"),
-    [
-        ("cortex-m4", "speed", 0),
-        ("cortex-m4", "balanced", 1),
-        ("cortex-m7", "speed", 2),
-        ("cortex-m33", "balanced", 3),
-        ("twins", "speed", 4),
-        ("twins", "balanced", 5),
-    ],
-)
+@pytest.mark.parametrize(("core", "optimize", "part"), EVERYWHERE)
 def test_fully_connected(core: str, optimize: str, part: int) -> None:
     check(sample(fully_connected(), 150)[part * 25 : part * 25 + 25], core, optimize, served=20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import strategies as st
 
-from tests.cores.armv7em_cases import check, layer
+from tests.cores.armv7em_cases import EVERYWHERE, check, layer
 from tests.ops.make import sample
 from tinymaix.graph import Node
 from tinymaix.ops.conv_2d import Conv2D
@@ -21,16 +21,6 @@ def pointwise(draw: st.DrawFn) -> Node:
     return draw(layer(op, (draw(st.integers(1, 2)), height, width, in_c), (out_c, 1, 1, in_c), unsigned))
 
 
-@pytest.mark.parametrize(
-    ("core", "optimize", "part"),
-    [
-        ("cortex-m4", "speed", 0),
-        ("cortex-m4", "balanced", 1),
-        ("cortex-m7", "speed", 2),
-        ("cortex-m33", "balanced", 3),
-        ("twins", "speed", 4),
-        ("twins", "balanced", 5),
-    ],
-)
+@pytest.mark.parametrize(("core", "optimize", "part"), EVERYWHERE)
 def test_pointwise(core: str, optimize: str, part: int) -> None:
     check(sample(pointwise(), 150)[part * 25 : part * 25 + 25], core, optimize, served=20)

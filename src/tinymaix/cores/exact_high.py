@@ -124,7 +124,13 @@ def prove_high(
     varied: bool = False,
     scale: int = SCALE,
 ) -> HighRequant | None:
-    """See `exact_requantize.prove` and `prove_high_node`; ``bias`` is what the accumulator begins with."""
+    """The fast form for each channel of an accumulator, None where none is found.
+
+    Args:
+        multiplier, shift: TFLM's, of each channel; zero, low, high: the output's zero point and clamp.
+        sum_low, sum_high: the accumulator's interval; ``bias`` is what it begins with.
+        shifts, varied, scale: as for `prove_high_node`.
+    """
     steps = Steps.of(multiplier, shift, zero, low, high, sum_low, sum_high)
     if steps is None:
         return None
