@@ -41,9 +41,33 @@ class Chip:
     """Bytes of RAM in the chip that a program can use."""
     boards: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    wait_states: int | None = None
+    """Cycles at `mhz`, beyond the first, that the read of one flash line takes; of a serial flash outside the chip, all
+    cycles of a line's transfer. None: not known, estimates leave the flash out."""
+    flash_line: int = 4
+    """Bytes of one flash read, or of one cache line where a cache fills itself by longer ones."""
+    accelerator: str = "none"
+    """What stands between core and flash, one of ACCELERATORS."""
+    cache: int = 0
+    """Bytes of the cache that code runs through."""
+    data_cache: int | None = None
+    """Bytes of the cache that constants are read through; None where it is `cache`, 0 where there is none."""
+    active_ma: float | None = None
+    """Current in mA of the whole chip, running from flash at `mhz`."""
+    volts: float | None = None
+    """Supply voltage at which active_ma was measured."""
     note: str = ""
     source: str = ""
 
+
+ACCELERATORS: Mapping[str, str] = {
+    "none": "a read buffer of one line",
+    "prefetch": "a read buffer of one line, and the next line is read ahead while the core runs through this one",
+    "cache": "a cache, whose misses read a line of the flash",
+    "tcm": "code and constants are copied to memory that answers at once",
+    "xip-cache": "a cache in front of a serial flash outside the chip",
+}
+"""What a chip can have between its core and its flash."""
 
 TYPES: Mapping[str, tuple[type, ...]] = {
     "title": (str,),
@@ -53,9 +77,18 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "ram": (int,),
     "boards": (list,),
     "aliases": (list,),
+    "wait_states": (int,),
+    "flash_line": (int,),
+    "accelerator": (str,),
+    "cache": (int,),
+    "data_cache": (int,),
+    "active_ma": (int, float),
+    "volts": (int, float),
     "note": (str,),
     "source": (str,),
 }
+ZERO = {"wait_states", "cache", "data_cache"}
+"""Fields that may be 0."""
 
 
 def _chip(name: str, table: Any, path: Path) -> Chip:
@@ -67,8 +100,10 @@ def _chip(name: str, table: Any, path: Path) -> Chip:
     for field, value in table.items():
         if not isinstance(value, TYPES[field]) or isinstance(value, bool):
             raise ChipError(f"{where}: {field} must be a {TYPES[field][-1].__name__}, not {value!r}.")
-        if isinstance(value, (int, float)) and not 0 < value < 2**40:
+        if isinstance(value, (int, float)) and not (0 < value < 2**40 or (value == 0 and field in ZERO)):
             raise ChipError(f"{where}: {field} must be positive, not {value}.")
+        if field == "accelerator" and value not in ACCELERATORS:
+            raise ChipError(f'{where}: accelerator must be one of {", ".join(ACCELERATORS)}, not "{value}".')
         if isinstance(value, list) and not all(isinstance(item, str) for item in value):
             raise ChipError(f"{where}: {field} must be a list of names.")
     if "core" not in table:
