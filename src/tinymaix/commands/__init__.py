@@ -1,0 +1,1 @@
+"""The commands of `tinymaix`, one file each: `register` describes its command line, `run` does it and prints."""

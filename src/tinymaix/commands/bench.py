@@ -1,0 +1,42 @@
+"""tinymaix bench: what one inference costs on a chip."""
+
+from __future__ import annotations
+
+import argparse
+
+from tinymaix import api
+from tinymaix.commands.shared import Add, add_build_options, add_model, add_tune_options, print_json, progress, tuning
+
+
+def register(add: Add) -> None:
+    command = add(
+        "bench", run, "count what one inference costs on a chip",
+        "tinymaix bench model.tflite --chip atmega328p",
+        "tinymaix bench model.tflite --chip cortex-m4,rp2040 --optimize speed --json",
+        "tinymaix bench model.tflite --chip cortex-m4 --layers",
+    )  # fmt: skip
+    add_model(command)
+    command.add_argument("--chip", required=True, help="a name of `tinymaix chips`, a core, or several with commas")
+    command.add_argument("--layers", action="store_true", help="show what each layer costs")
+    add_build_options(command)
+    add_tune_options(command)
+
+
+def run(options: argparse.Namespace) -> int:
+    from tinymaix import report
+
+    with progress() as say:
+        graph = api.read(options.model)
+        results = [
+            api.bench(graph, chip, layers=options.layers, progress=say, **tuning(options))
+            for chip in options.chip.split(",")
+        ]
+    if options.json:
+        figures = [result.as_dict() for result in results]
+        print_json(figures[0] if len(figures) == 1 else figures)
+    else:
+        report.show(report.bench_table(results, f"{graph.name}: {graph.macs:,} MACs, optimize {options.optimize}"))
+        report.show(*(report.layers_table(result) for result in results if result.layers is not None))
+        report.show(*(report.tuning_table(result.tuning, result.chip) for result in results if result.tuning))
+    floats = any(tensor.dtype.kind == "f" for tensor in graph.outputs)  # they may differ in their last digits
+    return 0 if floats or all(result.bit_exact for result in results) else 1

@@ -1,0 +1,29 @@
+"""tinymaix cache: what trials on emulated chips have left on disk."""
+
+from __future__ import annotations
+
+import argparse
+
+from tinymaix.commands.shared import Add, print_json
+
+
+def register(add: Add) -> None:
+    command = add(
+        "cache", run, "show or clear what --tune has learned and keeps on disk", "tinymaix cache --clear"
+    )  # fmt: skip
+    command.add_argument("--clear", action="store_true", help="remove it")
+
+
+def run(options: argparse.Namespace) -> int:
+    from tinymaix import trials
+
+    figures: dict[str, object] = {"folder": str(trials.folder())}
+    if options.clear:
+        figures["removed"] = trials.clear()
+    figures["entries"] = len(trials.entries())
+    if options.json:
+        print_json(figures)
+    else:
+        left = f"{figures['entries']} entries in {figures['folder']}"
+        print(f"{figures['removed']} entries removed; {left}" if options.clear else left)
+    return 0

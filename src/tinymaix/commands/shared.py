@@ -1,0 +1,80 @@
+"""What several commands have in common: options, progress, JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tinymaix.chips import Chip
+
+OPTIMIZE = ("speed", "balanced", "ram", "flash")
+TUNE = ("off", "quick", "full")
+TOOLCHAINS = ("auto", "clang", "gcc")
+
+
+class Add(Protocol):
+    """Adds a command that can print JSON: its name, what does it, what it does, and examples of its use."""
+
+    def __call__(
+        self, name: str, function: Callable[[argparse.Namespace], int], text: str, *examples: str
+    ) -> argparse.ArgumentParser: ...
+
+
+def positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError("must be more than 0")
+    return number
+
+
+def add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("model", metavar="MODEL", type=Path, help="a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file")
+
+
+def add_build_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--optimize", choices=OPTIMIZE, default="balanced", help="default: balanced")
+    command.add_argument("--toolchain", choices=TOOLCHAINS, default="auto", help="default: auto")
+
+
+def add_tune_options(command: argparse.ArgumentParser) -> None:
+    text = "try kernels on the emulated chip: a few, or all of them (default: off, the best guess)"
+    command.add_argument("--tune", choices=TUNE, default="off", help=text)
+    command.add_argument("--max-flash", type=int, metavar="BYTES", help="the tuned firmware's flash at most")
+    command.add_argument("--max-ram", type=int, metavar="BYTES", help="the tuned firmware's RAM with stack at most")
+
+
+def tuning(options: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_build_options` and `add_tune_options`, as the API takes them."""
+    names = ("optimize", "toolchain", "tune", "max_flash", "max_ram")
+    return {name: getattr(options, name) for name in names}
+
+
+def matching(word: str) -> list[Chip]:
+    """The chips whose name, title, core or boards contain a word."""
+    from tinymaix.chips import chips as known
+
+    return [
+        c for c in known().values() if word.lower() in f"{c.name} {c.title} {c.core.name} {' '.join(c.boards)}".lower()
+    ]
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A line on a terminal's standard error that says what is going on; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda sentence: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("reading the model") as status:
+        yield status.update
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))
