@@ -66,7 +66,8 @@ class Tensor:
     """A value that flows between nodes, a constant when ``data`` is there (``data.shape == shape``), or a state.
 
     A state keeps its value from one run to the next and has no producer: nodes that take it as an input change it.
-    ``initial`` is its value before the first run.
+    ``initial`` is its value before the first run. ``is_int4``: an int8 constant whose values fit 4 bits and that files
+    and flash hold two in a byte, the lower half first.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Tensor:
     quantization: Quantization | None = None
     data: Array | None = None
     initial: Array | None = None
+    is_int4: bool = False
 
     def __post_init__(self) -> None:
         self.dtype = np.dtype(self.dtype)
@@ -85,7 +87,7 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        return self.elements * self.dtype.itemsize
+        return (self.elements + 1) // 2 if self.is_int4 else self.elements * self.dtype.itemsize
 
     @property
     def is_constant(self) -> bool:

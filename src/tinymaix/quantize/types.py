@@ -1,0 +1,61 @@
+"""Which type each node computes with: what the scheme asks for, as far as its operator has it."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from tinymaix.graph import Graph, ModelError, Node
+from tinymaix.quantize import rules
+from tinymaix.quantize.scheme import Scheme
+from tinymaix.quantize.weights import INT4_KINDS
+
+
+@dataclass(frozen=True)
+class NodeTypes:
+    """Types of activations by id of the node, and the nodes whose weights have 4 bits."""
+
+    activations: dict[int, str]
+    int4: frozenset[int]
+
+    def __getitem__(self, node: int) -> str:
+        return self.activations[node]
+
+    def bits(self, node: Node) -> int:
+        return 4 if id(node) in self.int4 else 8
+
+
+def node_types(graph: Graph, scheme: Scheme) -> NodeTypes:
+    """The types for a scheme. A node that only moves values takes them in the type that they come in.
+
+    Raises:
+        ModelError: the scheme names a layer that is not there.
+    """
+    _check_names(graph, scheme)
+    activations: dict[int, str] = {}
+    makers: dict[int, Node] = {}
+    int4 = set()
+    for node in graph.nodes:
+        asked = scheme.layers.get(node.name, "")
+        wanted = asked if asked in ("int8", "int16", "float32") else scheme.activations
+        maker = makers.get(id(node.present[0])) if node.present else None
+        if not asked and rules.follows(node) and maker is not None and activations[id(maker)] != "float32":
+            wanted = activations[id(maker)]
+        fitting = [kind for kind in (wanted, "int8") if kind in node.op.types]
+        activations[id(node)] = fitting[0] if fitting and wanted != "float32" else "float32"
+        small = asked == "int4" or (scheme.weights == "int4" and not asked)
+        if small and activations[id(node)] == "int8" and node.op.kind in INT4_KINDS:
+            int4.add(id(node))
+        makers.update((id(t), node) for t in node.outputs)
+    return NodeTypes(activations, frozenset(int4))
+
+
+def _check_names(graph: Graph, scheme: Scheme) -> None:
+    names = [node.name for node in graph.nodes]
+    problems = []
+    for name in scheme.layers:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 3) or names[:10]
+            problems.append(f"there is no layer '{name}'; near are {', '.join(repr(n) for n in near)}")
+    if problems:
+        raise ModelError(problems)
