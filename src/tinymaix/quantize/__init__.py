@@ -34,18 +34,17 @@ def quantize(graph: Graph, samples: Samples, scheme: Scheme | None = None, progr
         from tinymaix.quantize.equalize import equalize
 
         say("equalizing channel ranges")
-        graph = equalize(graph)
+        graph = equalize(graph, samples, scheme.per_channel)
     prepared = prepare(graph, scheme)
     observed = observe(prepared, samples.inputs, scheme.ranges != "minmax", say)
     say("choosing ranges")
     ranges = find_ranges(prepared, observed, scheme.ranges)
-    rounded = None
-    if scheme.round == "learned":
-        from tinymaix.quantize.rounding import learned_rounding
-
-        rounded = learned_rounding(prepared, ranges, samples, scheme, progress=say)
     say("lowering to integers")
-    result = lower(prepared, ranges, scheme, rounded)
+    result = lower(prepared, ranges, scheme)
+    if scheme.round == "learned":
+        from tinymaix.quantize.rounding import learn_rounding
+
+        result = learn_rounding(prepared, result, samples, say)
     if scheme.correct_bias:
         from tinymaix.quantize.correct import correct_biases
 

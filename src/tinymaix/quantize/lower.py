@@ -6,7 +6,6 @@ different types share are converted once for each type. The scales follow `tinym
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,16 +23,13 @@ from tinymaix.quantize.weights import quantized_bias, quantized_weights, weight_
 FLOAT = "float32"
 
 
-def lower(graph: Graph, ranges: Ranges, scheme: Scheme, rounded: Mapping[int, Array] | None = None) -> Graph:
-    """The graph in integers.
-
-    Args:
-        rounded: weights in integers by id of the float tensor, where they are not to be the nearest ones.
+def lower(graph: Graph, ranges: Ranges, scheme: Scheme) -> Graph:
+    """The graph in integers: the same nodes in the same order, and conversions between them.
 
     Raises:
         ModelError: the scheme names a layer that is not there, or weights hold NaN.
     """
-    return _Lowering(graph, ranges, scheme, rounded or {}).run()
+    return _Lowering(graph, ranges, scheme).run()
 
 
 @dataclass
@@ -41,7 +37,6 @@ class _Lowering:
     graph: Graph
     ranges: Ranges
     scheme: Scheme
-    rounded: Mapping[int, Array]
     types: NodeTypes = field(init=False)
     forms: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # by id of the float tensor and type; home first
     roots: dict[int, Tensor] = field(default_factory=dict)  # by id: the tensor whose range a tensor is to have
@@ -192,7 +187,7 @@ class _Lowering:
         given = node.input(1)
         key = (id(given), q.scale.tobytes(), f"{node.op.kind} {bits}")
         if key not in self.constants:
-            self.constants[key] = quantized_weights(node, q, bits=bits, rounded=self.rounded.get(id(given)))
+            self.constants[key] = quantized_weights(node, q, bits=bits)
         return self.constants[key], quantized_bias(node, x.q.s, q, kind)
 
     def _constant(self, tensor: Tensor, kind: str, q: Quantization | None) -> Tensor:

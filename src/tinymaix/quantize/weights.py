@@ -53,12 +53,12 @@ def channel_rows(node: Node) -> Array:
     return np.moveaxis(weights.data, axis, 0).reshape(weights.shape[axis], -1).astype(np.float64)
 
 
-def quantized_weights(node: Node, q: Quantization, *, bits: int = 8, rounded: Array | None = None) -> Tensor:
-    """The layer's weights in integers: ``rounded``, or the nearest ones."""
+def quantized_weights(node: Node, q: Quantization, *, bits: int = 8) -> Tensor:
+    """The layer's weights in integers, the nearest ones."""
     weights = node.input(1)
     assert weights.data is not None
     along = [-1 if i == q.axis else 1 for i in range(len(weights.shape))] if q.per_channel else []
-    raw = np.rint(weights.data / q.scale.astype(np.float64).reshape(along)) if rounded is None else rounded
+    raw = np.rint(weights.data / q.scale.astype(np.float64).reshape(along))
     data = np.clip(raw, -LARGEST[bits], LARGEST[bits]).astype(np.int8)
     return Tensor(weights.name, weights.shape, data.dtype, q, data, is_int4=bits == 4)
 
