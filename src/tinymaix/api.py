@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import tinymaix.compile as _before_its_function  # noqa: F401  # imported later, it would take the function's name
+import tinymaix.quantize as _before_its_function_too  # noqa: F401
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.read import read_model
 
 if TYPE_CHECKING:
     from tinymaix.compile.project import Project
     from tinymaix.deploy import Bench, Progress
+    from tinymaix.quantize import Scheme
+    from tinymaix.quantize.samples import Data, Samples
     from tinymaix.write.tmdl import Tmdl
 
 Model = Graph | str | os.PathLike[str]
@@ -77,6 +81,43 @@ def run(
         deployment = Deployment(graph, find_chip(on), optimize=optimize, toolchain=toolchain)
         outputs = [deployment.run(step, forget=i == 0)[0] for i, step in enumerate(sequence)]
     return [np.stack(arrays) for arrays in zip(*outputs, strict=True)] if steps else outputs[0]
+
+
+def quantize(
+    model: Model,
+    data: Data | Samples,
+    *,
+    scheme: Scheme | None = None,
+    normalize: str = "0to1",
+    limit: int | None = None,
+    progress: Progress | None = None,
+    **choices: Any,
+) -> Graph:
+    """The integer graph that computes nearly what a float model does on data like the given.
+
+    Args:
+        data: what to calibrate with: a folder of pictures, of .wav or of .csv; a .npy or .npz; an array with a sample
+            for each index of its first axis; an iterator; or Samples.
+        scheme: types, range method and more; or give its fields as ``choices``: activations="int16", ranges="mse".
+        normalize: how stored values become the model's inputs: "0to1", "-1to1", "MEAN,STD" or "none".
+        limit: so many samples at most, drawn evenly from all.
+        progress: called with a sentence before each step.
+
+    Raises:
+        ModelError: the model, the data or the scheme is not usable; one sentence each.
+        OSError: the data cannot be read.
+    """
+    from tinymaix.quantize import Scheme, quantize
+    from tinymaix.quantize.samples import load_samples
+
+    graph = read(model)
+    if scheme is not None and choices:
+        raise ModelError("give a scheme or its fields, not both")
+    unknown = [name for name in choices if name not in {f.name for f in fields(Scheme)}]
+    if unknown:
+        raise ModelError(f"a scheme has no '{unknown[0]}'; it has {', '.join(f.name for f in fields(Scheme))}")
+    samples = load_samples(data, graph.inputs, normalize=normalize, limit=limit)
+    return quantize(graph, samples, scheme or Scheme(**choices), progress)
 
 
 def _each_step(values: Sequence[Array]) -> list[list[Array]]:

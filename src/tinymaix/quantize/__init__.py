@@ -1,86 +1,34 @@
 """Float Graph + calibration data -> integer Graph, by the TFLite specification of int8 and 16x8.
 
-`quantize` runs the steps, one file each: equalize the weights, prepare the graph, observe the float tensors, choose
-ranges, round weights, lower to integers, correct biases.
+Light to import: `tinymaix` does, to keep its own function of this name.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from tinymaix.graph import Graph, ModelError
-from tinymaix.quantize.lower import lower
-from tinymaix.quantize.observe import Progress, observe
-from tinymaix.quantize.prepare import prepare
-from tinymaix.quantize.ranges import find_ranges
-from tinymaix.quantize.samples import Samples
+from tinymaix.graph import Graph
 from tinymaix.quantize.scheme import Scheme
 
-__all__ = ["Samples", "Scheme", "quantize"]
+if TYPE_CHECKING:
+    from tinymaix.quantize.samples import Samples
+
+__all__ = ["Scheme", "quantize"]
 
 
-def quantize(graph: Graph, samples: Samples, scheme: Scheme | None = None, progress: Progress | None = None) -> Graph:
+def quantize(
+    graph: Graph, samples: Samples, scheme: Scheme | None = None, progress: Callable[[str], None] | None = None
+) -> Graph:
     """An integer graph that computes nearly what the float graph does on data like the samples.
+
+    Args:
+        progress: called with a sentence before each step.
 
     Raises:
         ModelError: the graph is no float one, the samples cannot calibrate it, or the scheme does not fit it; one
             sentence each.
     """
-    scheme = scheme or Scheme()
-    say = progress or (lambda sentence: None)
-    _check_graph(graph)
-    check_samples(graph, samples)
-    if scheme.equalize:
-        from tinymaix.quantize.equalize import equalize
+    from tinymaix.quantize.pipeline import run
 
-        say("equalizing channel ranges")
-        graph = equalize(graph, samples, scheme.per_channel)
-    prepared = prepare(graph, scheme)
-    observed = observe(prepared, samples.inputs, scheme.ranges != "minmax", say)
-    say("choosing ranges")
-    ranges = find_ranges(prepared, observed, scheme.ranges)
-    say("lowering to integers")
-    result = lower(prepared, ranges, scheme)
-    if scheme.round == "learned":
-        from tinymaix.quantize.rounding import learn_rounding
-
-        result = learn_rounding(prepared, result, samples, say)
-    if scheme.correct_bias:
-        from tinymaix.quantize.correct import correct_biases
-
-        say("correcting biases")
-        result = correct_biases(prepared, result, samples)
-    silent = [t.name for node in prepared.nodes for t in node.outputs if _is_zero(observed.get(id(t)))]
-    if silent:
-        result.notes.append(f"always 0 on the calibration data: {', '.join(silent[:10])}; is the data like real data?")
-    return result
-
-
-def check_samples(graph: Graph, samples: Samples) -> None:
-    """Raise ModelError with a sentence where samples cannot calibrate a graph."""
-    if not samples.inputs:
-        raise ModelError("there are no samples to calibrate with; give a folder, a .npy or .npz, or an iterator")
-    for i, tensor in enumerate(graph.inputs):
-        low, high = np.inf, -np.inf
-        for k, sample in enumerate(samples.inputs):
-            values = graph.check_inputs(sample)[i]
-            if tensor.dtype.kind != "f":
-                continue
-            name = f" ('{samples.names[k]}')" if k < len(samples.names) else ""
-            if not np.isfinite(values).all():
-                raise ModelError(f"sample {k}{name} holds NaN or infinity in input '{tensor.name}'")
-            low, high = min(low, float(values.min(initial=np.inf))), max(high, float(values.max(initial=-np.inf)))
-        if tensor.dtype.kind == "f" and low == high:
-            raise ModelError(
-                f"every value of input '{tensor.name}' is {low:g} in all {len(samples.inputs)} samples; its range is "
-                "empty: check the data and how it is normalized"
-            )
-
-
-def _check_graph(graph: Graph) -> None:
-    if not any(t.dtype == np.float32 for node in graph.nodes for t in (*node.present, *node.outputs)):
-        raise ModelError(f"'{graph.name}' has no float layers; it is quantized already")
-
-
-def _is_zero(observed: object) -> bool:
-    return (getattr(observed, "low", 1), getattr(observed, "high", 1)) == (0, 0)
+    return run(graph, samples, scheme, progress)
