@@ -10,7 +10,8 @@ from tinymaix.ops.emit import Call, Constant, Implementation, Kernel, LayerCode
 from tinymaix.plan import Plan
 
 ACCESS = {
-    "int8": "I8", "uint8": "U8", "bool": "U8", "int16": "I16", "int32": "I32", "int64": "I64", "float32": "F32",
+    "int8": "I8", "uint8": "U8", "bool": "U8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32",
+    "int64": "I64", "uint64": "U64", "float32": "F32",
 }  # fmt: skip
 """Type of a tensor -> the macro of the emitted C that gives a typed pointer into the arena."""
 

@@ -190,7 +190,8 @@ def _access_macros(name: str, plan: Plan, layers: Sequence[LayerCode]) -> str:
     places = [pointer(plan, t) for t in (*plan.graph.inputs, *plan.graph.outputs, *plan.graph.states)]
     text = " ".join([*used, *places])
     kinds = {
-        "I8": "int8_t", "U8": "uint8_t", "I16": "int16_t", "I32": "int32_t", "I64": "int64_t", "F32": "float",
+        "I8": "int8_t", "U8": "uint8_t", "I16": "int16_t", "U16": "uint16_t", "I32": "int32_t", "U32": "uint32_t",
+        "I64": "int64_t", "U64": "uint64_t", "F32": "float",
     }  # fmt: skip
     return "".join(
         f"#define {prefix}{macro}(offset) (({kind} *)(void *)({name}_{block}.bytes + (offset)))\n"

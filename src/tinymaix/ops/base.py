@@ -17,6 +17,8 @@ from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
 
 OPERATORS: dict[str, type[Operator]] = {}
 TFLITE_OPERATORS: dict[int, type[Operator]] = {}
+CUSTOM_OPERATORS: dict[str, type[Operator]] = {}
+"""By the name that a .tflite gives a custom operator."""
 TMDL_OPERATORS: dict[int, type[Operator]] = {}
 """By type of layer: the operators that it is read as."""
 
@@ -29,6 +31,14 @@ class Options(Protocol):
     def f32(self, slot: int, default: float = 0.0) -> float: ...
     def flag(self, slot: int, default: bool = False) -> bool: ...
     def ints(self, slot: int) -> list[int]: ...
+
+
+class CustomOptions(Protocol):
+    """The options of a custom operator in a .tflite: numbers by name. Raises ModelError where one without a default is
+    absent or is no number."""
+
+    def integer(self, name: str, default: int | None = None) -> int: ...
+    def real(self, name: str, default: float | None = None) -> float: ...
 
 
 OptionFields = dict[int, tuple[str, int | float | bool | Sequence[int]]]
@@ -53,6 +63,9 @@ class Operator:
     tflite: ClassVar[tuple[int, int]]
     """(BuiltinOperator code, BuiltinOptions union type; 0 where the operator has no options)."""
 
+    tflite_custom: ClassVar[str] = ""
+    """The name of the operator where a .tflite has it as a custom one."""
+
     tmdl: ClassVar[tuple[int, str] | None] = None
     """(type of its layer in a .tmdl, the layer's name); None where the format has no such layer."""
 
@@ -61,6 +74,8 @@ class Operator:
             OPERATORS[cls.kind] = cls
             if "tflite" in cls.__dict__:
                 TFLITE_OPERATORS[cls.tflite[0]] = cls
+            if cls.tflite_custom:
+                CUSTOM_OPERATORS[cls.tflite_custom] = cls
             if cls.tmdl and "from_tmdl" in cls.__dict__:
                 TMDL_OPERATORS[cls.tmdl[0]] = cls
 
@@ -68,6 +83,17 @@ class Operator:
     def from_tflite(cls, options: Options, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]) -> Operator:
         """The operator as a .tflite spells it. Raises ModelError with a sentence where it cannot be expressed."""
         return cls()
+
+    @classmethod
+    def from_custom(
+        cls, options: CustomOptions, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor]
+    ) -> Operator:
+        """`from_tflite` of a custom operator, whose options have names."""
+        return cls()
+
+    def to_custom(self, node: Node) -> tuple[dict[str, int | float], list[Tensor | None]]:
+        """`to_tflite` of a custom operator."""
+        return {}, list(node.inputs)
 
     @classmethod
     def tflite_inputs(cls, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None]:

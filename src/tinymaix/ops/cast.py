@@ -13,8 +13,8 @@ from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.emit import C_TYPES, Kernel, LayerCode
 from tinymaix.ops.move import input_shape
 
-TYPES = ("bool", "int8", "uint8", "int16", "int32", "int64", "float32")
-_CODES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9}
+TYPES = ("bool", "int8", "uint8", "int16", "int32", "uint32", "int64", "float32")
+_CODES = {"float32": 0, "int32": 2, "uint8": 3, "int64": 4, "bool": 6, "int16": 7, "int8": 9, "uint32": 15}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""DIV and POW of floats."""
+"""DIV of floats, or of int32 by constants, and POW of floats."""
 
 from __future__ import annotations
 
@@ -10,19 +10,28 @@ import numpy as np
 from tinymaix.graph import Array, Node
 from tinymaix.ops.elementwise import CLAMP_PARAMETERS, Arithmetic, Binary, binary_kernel
 from tinymaix.ops.emit import Argument, Kernel
-from tinymaix.ops.fixed_point import CLAMP_F32
+from tinymaix.ops.fixed_point import CLAMP, CLAMP_F32
 from tinymaix.ops.float_functions import POW_F32
 
 
 @dataclass(frozen=True)
 class Div(Arithmetic):
-    """y = activation(a / b)."""
+    """y = activation(a / b); quotients of int32 are cut to whole numbers."""
 
     kind: ClassVar[str] = "DIV"
     tflite: ClassVar[tuple[int, int]] = (42, 29)
-    types: ClassVar[tuple[str, ...]] = ("float32",)
+    types: ClassVar[tuple[str, ...]] = ("float32", "int32")
+
+    def problems(self, node: Node) -> list[str]:
+        b = node.input(1)
+        if node.output.dtype == np.int32 and (b.data is None or not (b.data > 0).all()):
+            return [f"'{b.name}' must be a constant above 0 where int32 is divided by it"]
+        return super().problems(node)
 
     def values(self, node: Node, a: Array, b: Array) -> Array:
+        if node.output.dtype == np.int32:
+            quotient = np.abs(a.astype(np.int64)) // b
+            return self.activate(node, np.where(a < 0, -quotient, quotient))
         with np.errstate(all="ignore"):
             return self.activate(node, a / b)
 
@@ -30,7 +39,7 @@ class Div(Arithmetic):
         return self.clamp(node)
 
     def kernel(self, dtype: str) -> Kernel:
-        return DIV_F32
+        return DIV_S32 if dtype == "int32" else DIV_F32
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,17 @@ DIV_F32 = binary_kernel(
             *y = clamp_f32(*a / *b, low, high);
 """,
     CLAMP_F32,
+)
+
+DIV_S32 = binary_kernel(
+    "div_s32",
+    "int32_t",
+    "y = a / b, int32.",
+    CLAMP_PARAMETERS["int32"],
+    """\
+            *y = clamp(*a / *b, low, high);
+""",
+    CLAMP,
 )
 
 POW_ALL_F32 = binary_kernel(

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinymaix.graph import Array, Graph, ModelError, Node, Tensor, unique
-from tinymaix.ops import OPERATORS, TFLITE_OPERATORS, Operator
+from tinymaix.ops import CUSTOM_OPERATORS, OPERATORS, TFLITE_OPERATORS, Operator
 from tinymaix.ops.pooling import Pool2D
 from tinymaix.read import flatbuffer
 from tinymaix.read import tflite_schema as schema
 from tinymaix.read.flatbuffer import Table
+from tinymaix.read.flexbuffer import NamedNumbers
 from tinymaix.read.tflite_legacy import modernize
 from tinymaix.read.tflite_names import builtin_name
 from tinymaix.read.tflite_states import Key, Variables, read_late
@@ -25,6 +26,8 @@ MAX_FOLDED_BYTES = 2**24
 MAX_FOLDED_MACS = 2**24
 """What folding constants may add up to in one file: a small file can describe a lot of work."""
 MAX_PROBLEMS = 100
+CUSTOM_PREFIX = "CUSTOM "
+"""Before the name of a custom operator, where sentences name it."""
 
 
 def read_tflite(data: bytes, name: str = "model") -> Graph:
@@ -203,7 +206,8 @@ class _Reader:
             self.problems.append(f"operator {index} has code index {code_index}, but there are {len(self.codes)} codes")
             return -1, "?", None
         code, kind = self.codes[code_index]
-        operator = TFLITE_OPERATORS.get(code)
+        custom = kind.removeprefix(CUSTOM_PREFIX)
+        operator = TFLITE_OPERATORS.get(code) if code != schema.CUSTOM_OPERATOR else CUSTOM_OPERATORS.get(custom)
         if operator is None and code not in schema.VARIABLE_OPERATORS:
             self.missing.add(kind)
             names = self._pick(table.ints(schema.Operator.OUTPUTS), "outputs")
@@ -217,8 +221,12 @@ class _Reader:
     def _apply(
         self, operator: type[Operator], table: Table, inputs: list[Tensor | None], outputs: list[Tensor]
     ) -> Node | None:
-        options = table.table(schema.Operator.BUILTIN_OPTIONS, f"the options of {table.what}") or _NoOptions()
-        op = operator.from_tflite(options, inputs, outputs)
+        if operator.tflite_custom:
+            bytes_ = table.vector(schema.Operator.CUSTOM_OPTIONS, "u1")
+            op = operator.from_custom(NamedNumbers(b"" if bytes_ is None else bytes_.tobytes()), inputs, outputs)
+        else:
+            options = table.table(schema.Operator.BUILTIN_OPTIONS, f"the options of {table.what}") or _NoOptions()
+            op = operator.from_tflite(options, inputs, outputs)
         kept = list(operator.tflite_inputs(inputs))
         shapes = op.infer(kept)
         if len(shapes) != len(outputs):
@@ -259,5 +267,5 @@ def _operator_code(table: Table) -> tuple[int, str]:
     """(BuiltinOperator code, name). The newer field holds codes above 127; the older one is a signed byte."""
     code = max(table.i8(schema.OperatorCode.DEPRECATED_BUILTIN_CODE), table.i32(schema.OperatorCode.BUILTIN_CODE))
     if code == schema.CUSTOM_OPERATOR:
-        return code, f"CUSTOM '{table.text(schema.OperatorCode.CUSTOM_CODE)}'"
+        return code, CUSTOM_PREFIX + table.text(schema.OperatorCode.CUSTOM_CODE)
     return code, builtin_name(code)

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from flatbuffers import Builder
+from flatbuffers import Builder, flexbuffers
 
 from tinymaix.graph import Graph, ModelError, Node, Quantization, Tensor, unique
+from tinymaix.ops.base import OptionFields
 from tinymaix.read import tflite_schema as schema
 from tinymaix.write.atomic import write_atomic
 
@@ -48,11 +49,11 @@ def tflite_bytes(graph: Graph) -> bytes:
     """
     _check(graph)
     builder = Builder(1024)
-    spelled = [node.op.to_tflite(node) for node in graph.nodes]
+    spelled = [_spell(node) for node in graph.nodes]
     links = [t for (_, inputs), node in zip(spelled, graph.nodes, strict=True) for t in (*inputs, *node.outputs) if t]
     tensors = unique([*graph.inputs, *links, *graph.outputs])
     index = {id(tensor): i for i, tensor in enumerate(tensors)}
-    codes = list(dict.fromkeys(node.op.tflite[0] for node in graph.nodes))
+    codes = list(dict.fromkeys(_code(node) for node in graph.nodes))
     computed = {id(t) for t in (*graph.inputs, *(t for node in graph.nodes for t in node.outputs))}
 
     buffers = [_table(builder, {})]  # by convention buffer 0 is empty: the buffer of all tensors without data
@@ -69,7 +70,7 @@ def tflite_bytes(graph: Graph) -> bytes:
         tensor_tables.append(_tensor(builder, tensor, buffer, is_variable))
 
     operators = [
-        _operator(builder, node, codes.index(node.op.tflite[0]), fields, inputs, index)
+        _operator(builder, node, codes.index(_code(node)), fields, inputs, index)
         for node, (fields, inputs) in zip(graph.nodes, spelled, strict=True)
     ]
     subgraph: Fields = {
@@ -82,7 +83,7 @@ def tflite_bytes(graph: Graph) -> bytes:
     subgraphs = _offsets(builder, [_table(builder, subgraph)])
     model: Fields = {
         schema.Model.VERSION: ("u32", schema.SCHEMA_VERSION),
-        schema.Model.OPERATOR_CODES: ("offset", _offsets(builder, [_operator_code(builder, code) for code in codes])),
+        schema.Model.OPERATOR_CODES: ("offset", _offsets(builder, [_operator_code(builder, *code) for code in codes])),
         schema.Model.SUBGRAPHS: ("offset", subgraphs),
         schema.Model.BUFFERS: ("offset", _offsets(builder, buffers)),
     }
@@ -90,11 +91,25 @@ def tflite_bytes(graph: Graph) -> bytes:
     return bytes(builder.Output())
 
 
+def _code(node: Node) -> tuple[int, str]:
+    """(BuiltinOperator code, name of a custom operator)."""
+    name = node.op.tflite_custom
+    return (schema.CUSTOM_OPERATOR, name) if name else (node.op.tflite[0], "")
+
+
+def _spell(node: Node) -> tuple[OptionFields | bytes, list[Tensor | None]]:
+    """Options, a custom operator's as a FlexBuffer, and inputs."""
+    if not node.op.tflite_custom:
+        return node.op.to_tflite(node)
+    options, inputs = node.op.to_custom(node)
+    return bytes(flexbuffers.Dumps(options)), inputs
+
+
 def _check(graph: Graph) -> None:
     problems = [
         f"{node.op.kind} '{node.name}' has no spelling in a .tflite; compile the model to C or write another format"
         for node in graph.nodes
-        if not hasattr(node.op, "tflite")
+        if not hasattr(node.op, "tflite") and not node.op.tflite_custom
     ]
     problems += [
         f"tensor '{t.name}' is {t.dtype}, a type that a .tflite does not know; it knows {', '.join(TYPE_CODES)}"
@@ -133,7 +148,7 @@ def _operator(
     builder: Builder,
     node: Node,
     opcode_index: int,
-    options: Fields,
+    options: OptionFields | bytes,
     inputs: Sequence[Tensor | None],
     index: Mapping[int, int],
 ) -> int:
@@ -142,19 +157,22 @@ def _operator(
         schema.Operator.INPUTS: ("offset", _indices(builder, inputs, index)),
         schema.Operator.OUTPUTS: ("offset", _indices(builder, node.outputs, index)),
     }
-    union_type = node.op.tflite[1]
-    if union_type:
+    if isinstance(options, bytes):
+        fields[schema.Operator.CUSTOM_OPTIONS] = ("offset", builder.CreateByteVector(options))
+    elif union_type := node.op.tflite[1]:
         fields[schema.Operator.BUILTIN_OPTIONS_TYPE] = ("u8", union_type)
-        fields[schema.Operator.BUILTIN_OPTIONS] = ("offset", _table(builder, options))
+        fields[schema.Operator.BUILTIN_OPTIONS] = ("offset", _table(builder, dict(options)))
     return _table(builder, fields)
 
 
-def _operator_code(builder: Builder, code: int) -> int:
+def _operator_code(builder: Builder, code: int, custom: str) -> int:
     fields: Fields = {
         schema.OperatorCode.DEPRECATED_BUILTIN_CODE: ("i8", min(code, schema.LAST_DEPRECATED_CODE)),
         schema.OperatorCode.VERSION: ("i32", 1),
         schema.OperatorCode.BUILTIN_CODE: ("i32", code),
     }
+    if custom:
+        fields[schema.OperatorCode.CUSTOM_CODE] = ("offset", builder.CreateString(custom))
     return _table(builder, fields)
 
 
