@@ -23,7 +23,7 @@ typedef struct {
     const uint16_t *parts; /* of each two bytes of the function at `begin` */
     uint64_t begin, length;
     uint32_t part;
-    int thumb, error; /* error 1: past the limit, 2: out of memory or unreadable code, 3: unaligned access */
+    int thumb, error; /* 1: past the limit, 2: out of memory or unreadable code, 3: unaligned access, 4: endless loop */
     int (*read)(void *, uint64_t, void *, uint64_t);
     int (*stop)(void *);
 } counter;
@@ -135,6 +135,11 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
         e = find(c->edges, c->room, &wanted);
         *e = wanted;
     }
+    if (e->instructions == 1 && wanted.from == address) { /* a branch to itself, which only an interrupt would end */
+        c->error = 4;
+        c->stop(uc);
+        return;
+    }
     e->count++;
     c->executed += e->instructions;
     c->previous = address;
@@ -155,6 +160,8 @@ void counter_align(void *uc, int type, uint64_t address, int size, int64_t value
 }
 
 int counter_error(const counter *c) { return c->error; }
+
+uint64_t counter_executed(const counter *c) { return c->executed; }
 
 /* Writes from, address, size, count, instructions, part before and part of each edge to `out`, which has room for 7
    numbers an edge, or only returns how many edges there are where `out` is NULL. */

@@ -20,7 +20,9 @@ PROBLEMS = (
     "was stopped past its instruction limit",
     "was stopped because its code could not be read or counted",
     "accessed a word that is not aligned, which the chip does not allow,",
+    "runs in an endless loop",
 )
+PAST_LIMIT, ENDLESS = 1, 4
 """By counter.error of block_counter.c."""
 
 
@@ -34,6 +36,8 @@ def _library() -> ctypes.CDLL:
     library.counter_start.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
     library.counter_parts.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
     library.counter_error.argtypes = [ctypes.c_void_p]
+    library.counter_executed.restype = ctypes.c_uint64
+    library.counter_executed.argtypes = [ctypes.c_void_p]
     library.counter_edges.restype = ctypes.c_size_t
     library.counter_edges.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     return library
@@ -93,7 +97,17 @@ class BlockCounter:
     @property
     def problem(self) -> str:
         """Why the counter stopped the engine; empty where it did not."""
-        return PROBLEMS[self._library.counter_error(self._counter)]
+        return PROBLEMS[self.error]
+
+    @property
+    def error(self) -> int:
+        """Which of PROBLEMS it was; 0 for none."""
+        return int(self._library.counter_error(self._counter))
+
+    @property
+    def executed(self) -> int:
+        """Instructions since `start`, to the end of the current block."""
+        return int(self._library.counter_executed(self._counter))
 
     def figures(self) -> tuple[Part, dict[int, Part]]:
         """What was counted in all, and for each part of the work: executions by (address, size) of a block, and by
