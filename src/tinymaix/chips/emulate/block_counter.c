@@ -14,18 +14,21 @@ typedef struct {
     uint64_t from, address, count;
     uint32_t size, instructions; /* instructions == 0 marks a free slot */
     uint32_t from_part, part;
+    uint64_t lowest; /* the stack pointer at its lowest, where it is watched */
 } edge;
 
 typedef struct {
     edge *edges; /* open addressing; `room` is a power of two */
     size_t used, room;
-    uint64_t previous, executed, limit;
+    uint64_t previous, executed, limit, top; /* top: the first stack pointer that was not 0 */
     const uint16_t *parts; /* of each two bytes of the function at `begin` */
     uint64_t begin, length;
     uint32_t part;
     int thumb, error; /* 1: past the limit, 2: out of memory or unreadable code, 3: unaligned access, 4: endless loop */
     int (*read)(void *, uint64_t, void *, uint64_t);
     int (*stop)(void *);
+    int (*read_register)(void *, int, void *); /* NULL: the stack is not watched */
+    int stack;
 } counter;
 
 void counter_free(counter *c) {
@@ -55,10 +58,16 @@ counter *counter_new(int thumb, void *read, void *stop) {
 void counter_start(counter *c, uint64_t limit) {
     memset(c->edges, 0, c->room * sizeof *c->edges);
     c->used = 0;
-    c->previous = c->executed = 0;
+    c->previous = c->executed = c->top = 0;
     c->part = 0;
     c->error = 0;
     c->limit = limit;
+}
+
+/* Note the stack pointer, which unicorn calls so, at the start of each block. */
+void counter_watch(counter *c, int stack, void *read_register) {
+    c->stack = stack;
+    memcpy(&c->read_register, &read_register, sizeof read_register);
 }
 
 /* The function whose blocks tell the parts: `parts` must live as long as it is counted. */
@@ -134,6 +143,13 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
         }
         e = find(c->edges, c->room, &wanted);
         *e = wanted;
+        e->lowest = UINT64_MAX;
+    }
+    if (c->read_register) {
+        uint64_t stack = 0;
+        c->read_register(uc, c->stack, &stack);
+        c->top = c->top ? c->top : stack;
+        e->lowest = stack && stack < e->lowest ? stack : e->lowest;
     }
     if (e->instructions == 1 && wanted.from == address) { /* a branch to itself, which only an interrupt would end */
         c->error = 4;
@@ -162,6 +178,20 @@ void counter_align(void *uc, int type, uint64_t address, int size, int64_t value
 int counter_error(const counter *c) { return c->error; }
 
 uint64_t counter_executed(const counter *c) { return c->executed; }
+
+uint64_t counter_top(const counter *c) { return c->top; }
+
+/* Writes address, size and lowest stack pointer of each edge to `out`, in the order of counter_edges. */
+void counter_stacks(const counter *c, uint64_t *out) {
+    for (size_t i = 0; i < c->room; i++) {
+        const edge *e = c->edges + i;
+        if (e->instructions) {
+            *out++ = e->address;
+            *out++ = e->size;
+            *out++ = e->lowest;
+        }
+    }
+}
 
 /* Writes from, address, size, count, instructions, part before and part of each edge to `out`, which has room for 7
    numbers an edge, or only returns how many edges there are where `out` is NULL. */

@@ -38,6 +38,10 @@ def _library() -> ctypes.CDLL:
     library.counter_error.argtypes = [ctypes.c_void_p]
     library.counter_executed.restype = ctypes.c_uint64
     library.counter_executed.argtypes = [ctypes.c_void_p]
+    library.counter_watch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+    library.counter_top.restype = ctypes.c_uint64
+    library.counter_top.argtypes = [ctypes.c_void_p]
+    library.counter_stacks.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.counter_edges.restype = ctypes.c_size_t
     library.counter_edges.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     return library
@@ -84,6 +88,21 @@ class BlockCounter:
                 raise RuntimeError(f"unicorn refuses a hook (error {status})")
             self._hooks.append(hook)
         self._engine.ctl_flush_tb()  # code translated before does not call the hooks
+
+    def watch_stack(self, register: int) -> None:
+        """From now on, note the stack pointer, which unicorn calls so, at the start of each block."""
+        self._library.counter_watch(self._counter, register, _pointer(self._unicorn.uc_reg_read))
+
+    def stacks(self) -> tuple[int, dict[tuple[int, int], int]]:
+        """The first stack pointer that was not 0, and the lowest one by (address, size) of a block."""
+        number = self._library.counter_edges(self._counter, None)
+        buffer = (ctypes.c_uint64 * (3 * number))()
+        self._library.counter_stacks(self._counter, buffer)
+        lowest: dict[tuple[int, int], int] = {}
+        for at in range(0, 3 * number, 3):
+            block = (buffer[at], buffer[at + 1])
+            lowest[block] = min(lowest.get(block, NO_LIMIT), buffer[at + 2])
+        return int(self._library.counter_top(self._counter)), lowest
 
     def detach(self) -> None:
         """Count no more, and run at full speed."""
