@@ -174,6 +174,86 @@ def table(keras: Any, L: Any) -> Any:
     return keras.Model([numbers, words], L.Dense(1)(L.Flatten()(x)))
 
 
+def attention(keras: Any, L: Any) -> Any:
+    a, b = keras.Input((4, 6), name="left"), keras.Input((5, 6), name="right")
+    x = L.MultiHeadAttention(2, 3, value_dim=4)(L.LayerNormalization()(a), b)
+    x = L.Add()([x, a])
+    x = L.MultiHeadAttention(2, 3, use_bias=False, output_shape=6)(query=x, value=x, key=x, use_causal_mask=True)
+    x = L.RMSNormalization()(x)
+    x = L.Attention(use_scale=True)([x, L.AdditiveAttention()([x, b]), x])
+    y, scores = L.MultiHeadAttention(3, 2)(x, b, return_attention_scores=True)
+    image = L.Reshape((2, 2, 6))(L.EinsumDense("abc,cd->abd", (None, 6), bias_axes="d", activation="gelu")(y))
+    image = L.MultiHeadAttention(2, 3, attention_axes=(2,))(image, image)
+    image = L.GroupNormalization(3)(image)
+    pooled = L.Dot(axes=1)([L.UnitNormalization()(L.GlobalAveragePooling2D()(image)), L.GlobalMaxPooling1D()(x)])
+    return keras.Model([a, b], [image, scores, pooled])
+
+
+def states(keras: Any, L: Any) -> Any:
+    """An encoder whose last states a decoder begins with; cells on top of each other; a constant first state."""
+    x = inputs = keras.Input((5, 3))
+    sequence, h, c = L.LSTM(4, return_sequences=True, return_state=True)(x)
+    x = L.LSTM(4, return_sequences=True)(sequence, initial_state=[h, c])
+    x, *ends = L.Bidirectional(L.GRU(3, return_sequences=True, return_state=True))(x)
+    x = L.RNN(L.StackedRNNCells([L.LSTMCell(3), L.GRUCell(2)]), return_sequences=True)(x)
+    begin = keras.ops.convert_to_tensor(np.array([[0.5, -0.25]], np.float32))
+    x = L.RNN(L.SimpleRNNCell(2))(x, initial_state=[begin])
+    return keras.Model(inputs, [x, *ends])
+
+
+def functions(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((4, 6))
+    ops = keras.ops
+    products = ops.matmul(x, ops.swapaxes(x, 1, 2)) + ops.einsum("bij,bkj->bik", x, x * 0.5)
+    parts = ops.split(x, [1, 3], axis=1)
+    padded = ops.pad(x, ((0, 0), (0, 2), (0, 0)))
+    moved = ops.concatenate([ops.flip(ops.transpose(x, (0, 2, 1)), 1), ops.moveaxis(padded, 1, 2)], axis=-1)
+    picked = x[:, 1:3, ::2] / (1.5 + x[:, None, 0, 1:4] ** 2)
+    chosen = ops.where(ops.greater(x, 0.1), -x, ops.clip(x, -0.3, 0.2)) * np.arange(6, dtype=np.float32)
+    sums = ops.stack([ops.mean(x, axis=1), ops.max(x, axis=1), ops.var(x, axis=1), ops.sum(x, axis=1)], axis=-1)
+    taken = ops.take(ops.repeat(ops.softmax(x, axis=1), 2, axis=2), [0, 2], axis=1)
+    outputs = [products, moved, picked, chosen, sums, taken, *parts, ops.gelu(ops.squeeze(ops.expand_dims(x, 1), 1))]
+    return keras.Model(inputs, outputs)
+
+
+def channels_first(keras: Any, L: Any) -> Any:
+    x = inputs = keras.Input((3, 9, 6))
+    first = {"data_format": "channels_first"}
+    x = a = L.Conv2D(4, 3, padding="same", strides=2, **first)(x)
+    x = L.ReLU()(L.BatchNormalization(axis=1)(L.DepthwiseConv2D(3, padding="same", **first)(x)))
+    x = L.Concatenate(axis=1)([a, x])
+    x = L.UpSampling2D(2, **first)(L.MaxPooling2D((2, 1), **first)(x))
+    pooled = L.GlobalAveragePooling2D(**first)(L.Conv2DTranspose(3, 2, strides=2, **first)(x))
+    return keras.Model(inputs, L.Concatenate()([pooled, L.Dense(3)(L.Flatten(**first)(x))]))
+
+
+def more_layers(keras: Any, L: Any) -> Any:
+    x, numbers = keras.Input((8, 8, 3)), keras.Input((3,), dtype="int32")
+    images = [
+        L.CenterCrop(4, 4)(x), L.AdaptiveAveragePooling2D(4)(x), L.AdaptiveMaxPooling2D(4)(x),
+        L.Resizing(4, 4, interpolation="nearest")(x), L.Rescaling([1.0, 2.0, 3.0], offset=[0.1, 0.2, 3])(x[:, ::2, 4:]),
+        L.ReLU(threshold=0.2, negative_slope=0.1, max_value=0.5)(x[:, 4:, :4]), L.Softmax(axis=1)(x[:, 2:6, 2:6]),
+        L.SpectralNormalization(L.Dense(3))(x[:, :4, 4:]),
+    ]  # fmt: skip
+    names = [
+        "celu",
+        "hard_shrink",
+        "hard_tanh",
+        "log_sigmoid",
+        "soft_shrink",
+        "sparse_plus",
+        "squareplus",
+        "tanh_shrink",
+    ]
+    activations = [L.Activation(name)(x) for name in (*names, "sparse_sigmoid", "tanh_shrink")]
+    codes = [L.CategoryEncoding(5)(numbers), L.CategoryEncoding(5, output_mode="count")(numbers)]
+    return keras.Model([x, numbers], [L.Concatenate()(images), L.Concatenate()(activations), *codes])
+
+
 NETS: dict[str, Callable[[Any, Any], Any]] = {
-    net.__name__: net for net in (cnn_1d, cnn_2d, merges, recurrent, nested, activations, more_activations, unet, table)
-}
+    net.__name__: net
+    for net in (
+        cnn_1d, cnn_2d, merges, recurrent, nested, activations, more_activations, unet, table, attention, states,
+        functions, channels_first, more_layers,
+    )
+}  # fmt: skip

@@ -1,11 +1,12 @@
 """Make tests/data/keras_*.zip: the networks of tests/keras_nets.py as Keras saves them, with an input and its output.
 
-Run with `python -m tests.data.make_keras` where Keras 3 and a backend are installed.
+Run with `python -m tests.data.make_keras [NET ...]` where Keras 3 and a backend are installed.
 """
 
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ from tests.keras_nets import NETS, as_array, build, inputs
 
 def main() -> None:
     folder = Path(__file__).parent
-    for name in NETS:
+    for name in sys.argv[1:] or NETS:
         model = build(name)
         given = inputs(model)
         outputs = model(given if len(given) > 1 else given[0], training=False)

@@ -38,8 +38,8 @@ LAYERS_THAT_ARE_REFUSED: dict[str, tuple[Config, str]] = {
     "rank": (layer("Conv2D", "dense", filters=3, kernel_size=[2, 2]), "it takes 4 dimensions, the batch included"),
     "reshape": (layer("Reshape", "r", target_shape=[3]), "cannot be reshaped"),
     "reshape to what": (layer("Reshape", "r", target_shape="x"), "it must be a list of sizes"),
-    "axis": (layer("Softmax", "s", axis=0), "softmax over axis 0"),
-    "threshold": (layer("ReLU", "r", threshold=1.0), "threshold"),
+    "axis": (layer("Softmax", "s", axis=0), "its 'axis' is 0; it must be axes behind the batch"),
+    "mask": (layer("Masking", "m", mask_value=0.0), "masks are not supported; give sequences of one length"),
     "config": ({"class_name": "Dense"}, "the config of a layer of class Dense is missing"),
     "class": ({"config": {}}, "lacks its class_name"),
 }
@@ -53,10 +53,9 @@ def test_layers(case: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-@pytest.mark.parametrize("key", ["return_state", "time_major"])
-def test_recurrent_states(kind: str, key: str) -> None:
-    with pytest.raises(ModelError, match=key):
-        read_bytes(archive(sequential(layer(kind, "r", units=2, **{key: True}), shape=(None, 5, 3)), KERNEL))
+def test_steps_before_the_batch(kind: str) -> None:
+    with pytest.raises(ModelError, match="time_major"):
+        read_bytes(archive(sequential(layer(kind, "r", units=2, time_major=True), shape=(None, 5, 3)), KERNEL))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +109,40 @@ def functional(*calls: tuple[str, list[Any]], output: str) -> Config:
 )
 def test_topologies(config: Any, sentence: str) -> None:
     with pytest.raises(ModelError, match=sentence):
+        read_bytes(archive(config, KERNEL))
+
+
+def called(kind: str, *operands: Any, config: Config | None = None, **keywords: Any) -> Config:
+    """A layer called once, as Keras 3 stores it."""
+    layers: list[Config] = [{**layer("InputLayer", "x", batch_shape=[None, 5, 3]), "inbound_nodes": []}]
+    node = {"args": [call("x"), *operands], "kwargs": keywords}
+    layers.append({**layer(kind, "a", **(config or {})), "inbound_nodes": [node]})
+    ends = {"input_layers": ["x", 0, 0], "output_layers": ["a", 0, 0]}
+    return {"class_name": "Functional", "config": {"layers": layers, **ends}}
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (called("Dropout", training=True), "called with training=True, which computes what a chip does not"),
+        (called("LSTM", mask=call("x"), config={"units": 2}), "called with a mask, which is not supported"),
+        (called("LSTM", constants=call("x"), config={"units": 2}), "a sequence and initial_state are taken"),
+        (called("MultiHeadAttention", config={"num_heads": 2, "key_dim": 3}), "called with query; query, value, key and"),
+        (called("MultiHeadAttention", call("x"), config={"num_heads": 2, "key_dim": 3, "use_gate": True}), "use_gate"),
+        (called("EinsumDense", config={"equation": "abc"}), "weight 0"),
+        (called("Dot", call("x"), config={"axes": [1, 7]}), "axis 7 is outside a tensor of rank 3"),
+        (called("RNN", config={"cell": layer("ConvCell", "c")}), "its cell is a ConvCell; SimpleRNNCell, LSTMCell"),
+    ],
+)
+def test_calls(config: Config, sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        read_bytes(archive(config, KERNEL))
+
+
+def test_functions_on_tensors() -> None:
+    config = called("Fft")
+    config["config"]["layers"][1]["module"] = "keras.src.ops.math"
+    with pytest.raises(ModelError, match=r"layer 'a' \(keras.ops.Fft\): this function on tensors is not supported"):
         read_bytes(archive(config, KERNEL))
 
 

@@ -90,7 +90,7 @@ class Builder:
             if outputs[-1].nbytes > MAX_TENSOR_BYTES:
                 raise ModelError(f"its output of shape {list(sizes)} is larger than any chip's memory")
         node = Node(op, list(inputs), outputs, self.label)
-        if node.activations or not self._folds(node):
+        if node.activations or node.states or not self._folds(node):
             self.nodes.append(node)
         return outputs
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.read.keras_layer import Layer
+from tinymaix.read.layers import clip, split
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 """Klambauer et al. 2017 (arXiv 1706.02515)."""
@@ -85,6 +87,48 @@ def _number(layer: Layer, value: float) -> Tensor:
     return layer.constant(f"{value:g}", value)
 
 
+def _glu(layer: Layer, x: Tensor) -> Tensor:
+    """One half of the last axis, weighted by the sigmoid of the other."""
+    if x.shape[-1] % 2:
+        raise ModelError(f"the last axis of an input {list(x.shape)} has no halves")
+    a, gate = split(layer.b, x, [x.shape[-1] // 2] * 2, -1)
+    return layer.op("MUL", a, layer.op("LOGISTIC", gate))
+
+
+def _hard_tanh(layer: Layer, x: Tensor) -> Tensor:
+    return clip(layer.b, x, -1.0, 1.0)
+
+
+def _soft_shrink(layer: Layer, x: Tensor) -> Tensor:
+    """x without its part between -0.5 and 0.5."""
+    return layer.op("SUB", x, clip(layer.b, x, -0.5, 0.5))
+
+
+def _hard_shrink(layer: Layer, x: Tensor) -> Tensor:
+    """x where it is beyond -0.5 or 0.5, else 0."""
+    far = layer.op("GREATER", layer.op("ABS", x), _number(layer, 0.5), dtype="bool")
+    return layer.op("SELECT_V2", far, x, _number(layer, 0), dtype="float32")
+
+
+def _squareplus(layer: Layer, x: Tensor) -> Tensor:
+    """(x + sqrt(x^2 + 4)) / 2"""
+    root = layer.op("SQRT", layer.op("ADD", layer.op("MUL", x, x), _number(layer, 4)))
+    return layer.op("MUL", layer.op("ADD", x, root), _number(layer, 0.5))
+
+
+def _sparse_plus(layer: Layer, x: Tensor) -> Tensor:
+    """0 below -1, x above 1, (x + 1)^2 / 4 between."""
+    part = layer.op("ADD", clip(layer.b, x, -1.0, 1.0), _number(layer, 1))
+    square = layer.op("MUL", layer.op("MUL", part, part), _number(layer, 0.25))
+    return layer.op("ADD", square, layer.op("RELU", layer.op("SUB", x, _number(layer, 1))))
+
+
+def _sparse_sigmoid(layer: Layer, x: Tensor) -> Tensor:
+    """(x + 1) / 2 between 0 and 1"""
+    part = layer.op("ADD", clip(layer.b, x, -1.0, 1.0), _number(layer, 1))
+    return layer.op("MUL", part, _number(layer, 0.5))
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "linear": lambda layer, x: x,
     "relu": _relu,
@@ -106,20 +150,30 @@ ACTIVATIONS: dict[str, Activation] = {
     "softplus": _softplus,
     "softsign": _softsign,
     "mish": _mish,
+    "celu": elu,
+    "glu": _glu,
+    "hard_tanh": _hard_tanh,
+    "hard_shrink": _hard_shrink,
+    "soft_shrink": _soft_shrink,
+    "tanh_shrink": lambda layer, x: layer.op("SUB", x, layer.op("TANH", x)),
+    "log_sigmoid": lambda layer, x: layer.op("NEG", _softplus(layer, layer.op("NEG", x))),
+    "squareplus": _squareplus,
+    "sparse_plus": _sparse_plus,
+    "sparse_sigmoid": _sparse_sigmoid,
 }
 
 
 def relu_layer(layer: Layer, x: Tensor) -> Tensor:
-    """ReLU with a largest value, a slope below zero and a threshold."""
+    """ReLU with a largest value, a slope below the threshold, and the threshold."""
     slope, threshold = layer.number("negative_slope", 0.0), layer.number("threshold", 0.0)
+    largest = layer.number("max_value", math.inf) if layer.config.get("max_value") is not None else math.inf
     if threshold:
-        raise ModelError(f"a threshold of {threshold:g} is not supported; use 0")
-    largest = layer.number("max_value", 0.0)
-    if layer.config.get("max_value") is None:
-        return layer.op("LEAKY_RELU", x, alpha=slope) if slope else layer.op("RELU", x)
-    if slope:
-        return layer.op("MINIMUM", layer.op("LEAKY_RELU", x, alpha=slope), _number(layer, largest))
-    return layer.op("RELU6", x) if largest == 6 else layer.op("MINIMUM", layer.op("RELU", x), _number(layer, largest))
+        above = layer.op("GREATER_EQUAL", x, _number(layer, threshold), dtype="bool")
+        below = layer.op("MUL", layer.op("SUB", x, _number(layer, threshold)), _number(layer, slope))
+        return clip(layer.b, layer.op("SELECT_V2", above, x, below, dtype="float32"), -math.inf, largest)
+    if largest == 6 and not slope:
+        return layer.op("RELU6", x)
+    return clip(layer.b, layer.op("LEAKY_RELU", x, alpha=slope) if slope else _relu(layer, x), -math.inf, largest)
 
 
 def leaky_relu_layer(layer: Layer, x: Tensor) -> Tensor:
@@ -137,8 +191,9 @@ def prelu_layer(layer: Layer, x: Tensor) -> Tensor:
     return layer.op("PRELU", x, layer.constant("alpha", alpha))
 
 
-def softmax_layer(layer: Layer, x: Tensor) -> Tensor:
-    axis = layer.whole("axis", -1)
-    if axis not in (-1, len(x.shape) - 1):
-        raise ModelError(f"a softmax over axis {axis} is not supported; over the last axis (-1) it is")
-    return layer.op("SOFTMAX", x)
+def softmax(layer: Layer, x: Tensor) -> Tensor:
+    """Over one axis, -1 unless the config says otherwise."""
+    axes = layer.axes("axis", len(x.shape))
+    if len(axes) != 1:
+        raise ModelError(f"a softmax over the axes {list(axes)} is not supported; over one axis it is")
+    return layer.b.at_last_axis("SOFTMAX", x, axes[0])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from tinymaix.graph import ModelError
+import numpy as np
+
+from tinymaix.graph import Array, ModelError
 
 MODELS = ("Sequential", "Functional", "Model")
 MAX_DEPTH = 16
@@ -30,13 +32,18 @@ ACTIVATION_OPERATIONS = {
     "nn.softmax": "softmax",
     "math.sigmoid": "sigmoid",
     "math.tanh": "tanh",
-    "Relu": "relu",
-    "Relu6": "relu6",
-    "Silu": "silu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
 }
-"""Functions of TensorFlow in Keras 2, and operations of Keras 3 -> the activation that does the same."""
+"""Functions of TensorFlow in Keras 2 -> the activation that does the same."""
+
+OTHER_OPERAND = ("x1", "x2", "y")
+"""Keywords of functions of two operands, which may be numbers."""
+
+OPERATIONS_OF_KERAS = ("keras.src.ops.", "keras.ops")
+"""Modules of the functions on tensors (`keras.ops`) that Keras 3 stores beside layers; their classes share names."""
+
+
+OPERATION = "keras.ops."
+"""Begins the kind of an entry that is such a function."""
 
 
 class Ref(NamedTuple):
@@ -47,7 +54,17 @@ class Ref(NamedTuple):
     output: int
 
 
-Operand = Ref | float
+Operand = Ref | float | Array
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer: its operands, those given by position first."""
+
+    operands: list[Operand]
+    names: list[str] = field(default_factory=list)  # the keyword of each operand, "" of one given by position
+    options: dict[str, Any] = field(default_factory=dict)  # keywords that are neither operands nor None
+    given: list[Any] = field(default_factory=list)  # what stands in the file for the arguments given by position
 
 
 @dataclass(frozen=True)
@@ -57,7 +74,7 @@ class Entry:
     kind: str
     name: str
     config: dict[str, Any]
-    calls: list[list[Operand]]
+    calls: list[Call]
     inner: Model | None = None  # where the layer is a model itself
 
 
@@ -96,11 +113,11 @@ def _sequential(layers: list[Any], config: Any, depth: int) -> Model:
         shape = entries[0].config.get("batch_input_shape") or entries[0].config.get("batch_shape")
         if shape is None and isinstance(config, dict):
             shape = config.get("build_input_shape")
-        entries.insert(0, Entry("InputLayer", f"{entries[0].name}_input", {"batch_shape": shape}, [[]]))
+        entries.insert(0, Entry("InputLayer", f"{entries[0].name}_input", {"batch_shape": shape}, [Call([])]))
     else:
-        entries[0] = Entry("InputLayer", entries[0].name, entries[0].config, [[]])
+        entries[0] = Entry("InputLayer", entries[0].name, entries[0].config, [Call([])])
     for i in range(1, len(entries)):
-        entries[i].calls.append([Ref(entries[i - 1].name, 0, 0)])
+        entries[i].calls.append(Call([Ref(entries[i - 1].name, 0, 0)], [""]))
     return Model(entries, [Ref(entries[0].name, 0, 0)], [Ref(entries[-1].name, 0, 0)])
 
 
@@ -111,19 +128,32 @@ def _functional(layers: list[Any], config: Any, depth: int) -> Model:
         if not isinstance(calls, list):
             raise ModelError("the inbound_nodes of a layer are not a list")
         entry = _entry(layer, [_call(call) for call in calls], depth)
-        entries.append(Entry("InputLayer", entry.name, entry.config, [[]]) if entry.kind == "InputLayer" else entry)
+        entries.append(replace(entry, calls=[Call([])]) if entry.kind == "InputLayer" else entry)
     return Model(entries, _refs(config.get("input_layers")), _refs(config.get("output_layers")))
 
 
-def _entry(layer: Any, calls: list[list[Operand]], depth: int) -> Entry:
+def _entry(layer: Any, calls: list[Call], depth: int) -> Entry:
     kind, config = class_and_config(layer, "a layer")
     name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None)
     inner = parse(kind, config, depth + 1) if kind in MODELS else None
     config = {} if isinstance(config, list) else config
-    operation = str(config.get("function")) if kind == "TFOpLambda" else kind
-    if operation in ACTIVATION_OPERATIONS:
-        kind, config = "Activation", {"activation": ACTIVATION_OPERATIONS[operation]}
-    return Entry(TENSOR_OPERATIONS.get(operation, kind), str(name)[:200], config, calls, inner)
+    if kind == "TFOpLambda":
+        operation = str(config.get("function"))
+        if operation in ACTIVATION_OPERATIONS:
+            kind, config = "Activation", {"activation": ACTIVATION_OPERATIONS[operation]}
+        kind = TENSOR_OPERATIONS.get(operation, kind)
+    elif _is_operation(layer, config):
+        kind = f"{OPERATION}{kind}"
+    return Entry(kind, str(name)[:200], config, calls, inner)
+
+
+def _is_operation(layer: dict[str, Any], config: dict[str, Any]) -> bool:
+    """Whether an entry is a function on tensors. A .h5 has no modules, but says of layers if they train."""
+    if "module" in layer or "registered_name" in layer:
+        return str(layer.get("module")).startswith(OPERATIONS_OF_KERAS)
+    calls = layer.get("inbound_nodes")
+    new = isinstance(calls, list) and any(isinstance(call, dict) for call in calls)
+    return new and "trainable" not in config
 
 
 def class_and_config(value: Any, what: str) -> tuple[str, Any]:
@@ -135,29 +165,33 @@ def class_and_config(value: Any, what: str) -> tuple[str, Any]:
     return value["class_name"], config
 
 
-def _call(call: Any) -> list[Operand]:
-    """The operands of one call: lists [layer, call, output, keywords] in Keras 2, a dict of arguments in Keras 3."""
+def _call(call: Any) -> Call:
+    """One call: lists [layer, call, output, keywords] in Keras 2, a dict of arguments in Keras 3."""
     if isinstance(call, dict):
-        return list(_operands([call.get("args"), _tensors(call.get("kwargs"))]))
+        given = call.get("args")
+        return _arguments(given if isinstance(given, list) else [given], call.get("kwargs"))
     if isinstance(call, list) and len(call) == 4 and isinstance(call[0], str):
         call = [call]
-    operands: list[Operand] = []
-    for item in call if isinstance(call, list) else [call]:
-        operands += _operands(item[:3] if isinstance(item, list) else item)
-        if isinstance(item, list) and len(item) > 3:
-            operands += _operands(_tensors(item[3]))
-    return operands
+    items = call if isinstance(call, list) else [call]
+    given = [item[:3] if isinstance(item, list) else item for item in items]
+    given = [item[2] if isinstance(item, list) and item[:1] == ["_CONSTANT_VALUE"] else item for item in given]
+    keywords = [item[3] for item in items if isinstance(item, list) and len(item) > 3 and isinstance(item[3], dict)]
+    return _arguments(given, {key: value for each in keywords for key, value in each.items()})
 
 
-def _tensors(keywords: Any) -> list[Any]:
-    """The arguments given by name that are tensors or the other operand; switches such as training are left out."""
-    if not isinstance(keywords, dict):
-        return []
-    return [value for key, value in keywords.items() if key in ("x2", "y") or _has_ref(value)]
-
-
-def _has_ref(value: Any) -> bool:
-    return any(isinstance(operand, Ref) for operand in _operands(value))
+def _arguments(given: list[Any], keywords: Any) -> Call:
+    """Keywords that hold a tensor are operands, and those that name the other operand of a function of two."""
+    operands = list(_operands(given))
+    names = [""] * len(operands)
+    options: dict[str, Any] = {}
+    for key, value in keywords.items() if isinstance(keywords, dict) else ():
+        found = list(_operands(value))
+        if key in OTHER_OPERAND or any(not isinstance(operand, float) for operand in found):
+            operands += found
+            names += [str(key)] * len(found)
+        elif value is not None:
+            options[str(key)] = value
+    return Call(operands, names, options, given)
 
 
 def _operands(value: Any, depth: int = 0) -> Iterator[Operand]:
@@ -165,6 +199,8 @@ def _operands(value: Any, depth: int = 0) -> Iterator[Operand]:
     ref = _ref(value)
     if ref is not None:
         yield ref
+    elif isinstance(value, dict) and value.get("class_name") in ("__numpy__", "__tensor__"):
+        yield _array(value.get("config"))
     elif isinstance(value, list | tuple) and depth < MAX_DEPTH:
         for item in value:
             yield from _operands(item, depth + 1)
@@ -188,6 +224,14 @@ def _ref(value: Any) -> Ref | None:
     ):
         return Ref(value[0], value[1], value[2])
     return None
+
+
+def _array(config: Any) -> Array:
+    """An array that stands in the config, as float32."""
+    try:
+        return np.asarray(config["value"], np.float32)
+    except (TypeError, KeyError, ValueError, OverflowError):
+        raise ModelError("the config holds an array that is none; the file is damaged") from None
 
 
 def _refs(value: Any) -> list[Ref]:

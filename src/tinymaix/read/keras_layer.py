@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from tinymaix.graph import Array, ModelError, Node, Tensor
-from tinymaix.ops import OPERATORS
+from tinymaix.graph import Array, ModelError, Tensor
+from tinymaix.ops.base import positive_axis
+from tinymaix.read import channels_first
+from tinymaix.read.keras_config import Call
 from tinymaix.read.keras_weights import Weights
 
 FLOAT = np.dtype("float32")
 MAX_NODES = 2_000
-MAX_TENSOR_BYTES = 2**30
 
 
 @dataclass
-class Builder:
-    """The nodes so far."""
+class Builder(channels_first.Builder):
+    """The graph so far. Keras is channels-last, but for layers whose data_format says otherwise."""
 
-    nodes: list[Node] = field(default_factory=list)
+    keras: int = 3  # the major version that wrote the file
+    flipped: bool = False  # kernels of convolutions are stored as Theano convolves, from their end
 
-    def op(
-        self, kind: str, inputs: Sequence[Tensor | None], name: str, dtype: str | None = None, **attributes: Any
-    ) -> Tensor:
-        """Append a node of one output, whose type is that of the inputs where none is given.
-
-        Raises:
-            ModelError: the operator does not take the inputs, or the model grows beyond all bounds.
-        """
-        if len(self.nodes) >= MAX_NODES:
+    def ops(
+        self, kind: str, *inputs: Tensor | None, dtype: npt.DTypeLike | None = None, **attributes: Any
+    ) -> list[Tensor]:
+        """As there; an operator that does not take its inputs, or a model that grows beyond all bounds, is refused."""
+        count = len(self.nodes)
+        if count >= MAX_NODES:
             raise ModelError(f"the model has more than {MAX_NODES} operators")
-        operator = OPERATORS.get(kind)
-        if operator is None:
-            raise ModelError(f"it needs the operator {kind}, which is not there")
-        op = operator(**attributes)
-        shape = tuple(int(size) for size in op.infer(inputs)[0])
-        same = next(t.dtype for t in inputs if t is not None and (not t.is_constant or t is inputs[0]))
-        output = Tensor(name, shape, np.dtype(dtype) if dtype else same)
-        if output.nbytes > MAX_TENSOR_BYTES:
-            raise ModelError(f"its output of shape {list(shape)} is larger than any chip's memory")
-        node = Node(op, list(inputs), [output], name)
-        problems = op.problems(node)
+        outputs = super().ops(kind, *inputs, dtype=dtype, **attributes)
+        problems = self.nodes[-1].op.problems(self.nodes[-1]) if len(self.nodes) > count else []
         if problems:
             raise ModelError(problems)
-        self.nodes.append(node)
-        return output
+        return outputs
 
 
 @dataclass(frozen=True)
@@ -58,8 +48,13 @@ class Layer:
     name: str
     config: Mapping[str, Any]
     weights: Weights
-    builder: Builder
-    keras: int  # the major version that wrote the file
+    b: Builder
+    call: Call
+
+    @property
+    def keras(self) -> int:
+        """The major version that wrote the file."""
+        return self.b.keras
 
     def inside(self, kind: str, config: Mapping[str, Any], weights: Weights) -> Layer:
         """A layer that this one wraps."""
@@ -67,7 +62,7 @@ class Layer:
 
     def op(self, kind: str, *inputs: Tensor | None, **attributes: Any) -> Tensor:
         """Append an operator of that kind, named after the layer; gives its output."""
-        return self.builder.op(kind, inputs, self.name, **attributes)
+        return self.b.op(kind, *inputs, **attributes)
 
     def cast(self, x: Tensor, dtype: str) -> Tensor:
         return x if x.dtype == dtype else self.op("CAST", x, dtype=dtype)
@@ -78,13 +73,13 @@ class Layer:
         return Tensor(f"{self.name}/{role}", data.shape, FLOAT, None, data)
 
     def reshape(self, x: Tensor, shape: Sequence[int]) -> Tensor:
-        return x if x.shape == tuple(shape) else self.op("RESHAPE", x, shape=tuple(shape))
+        return self.b.reshape(x, shape)
 
     def number(self, key: str, default: float) -> float:
         value = self.config.get(key)
         if value is None:
             return default
-        value = self._list(value)[0] if isinstance(value, list | dict) else value  # numpy scalars are wrapped
+        value = self.listed(value)[0] if isinstance(value, list | dict) else value  # numpy scalars are wrapped
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e30:
             raise self.wrong(key, "a number")
         return float(value)
@@ -96,7 +91,7 @@ class Layer:
     def sizes(self, key: str, count: int, default: int = 0) -> tuple[int, ...]:
         """``count`` positive numbers; one number stands for all."""
         value = self.config.get(key)
-        values = self._list(default if value is None else value)
+        values = self.listed(default if value is None else value)
         values = values * count if len(values) == 1 else values
         if len(values) != count or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
             raise self.wrong(key, f"{count} positive whole numbers" if count > 1 else "a positive whole number")
@@ -105,10 +100,18 @@ class Layer:
     def whole(self, key: str, default: int) -> int:
         """A whole number; a list of one counts as its number."""
         value = self.config.get(key)
-        values = self._list(default if value is None else value)
+        values = self.listed(default if value is None else value)
         if len(values) != 1 or isinstance(values[0], bool) or not isinstance(values[0], int):
             raise self.wrong(key, "a whole number")
         return int(values[0])
+
+    def axes(self, key: str, rank: int, default: Sequence[int] = (-1,)) -> tuple[int, ...]:
+        """Axes of a tensor of that rank, ascending, none of them the batch."""
+        value = self.config.get(key)
+        found = tuple(sorted(positive_axis(axis, rank) for axis in self.listed(default if value is None else value)))
+        if not found or found[0] == 0 or len(set(found)) < len(found):
+            raise self.wrong(key, "axes behind the batch")
+        return found
 
     def flag(self, key: str, default: bool) -> bool:
         value = self.config.get(key, default)
@@ -134,7 +137,7 @@ class Layer:
     def pairs(self, key: str, count: int, default: int = 1) -> tuple[tuple[int, int], ...]:
         """``count`` pairs of sizes before and after, as of padding: one number, one an axis, or a pair an axis."""
         value = self.config.get(key, default)
-        values = self._list(value)
+        values = self.listed(value)
         if count == 1 and len(values) == 2 and all(isinstance(v, int) for v in values):
             values = [values]
         values = values * count if len(values) == 1 else values
@@ -146,10 +149,9 @@ class Layer:
             raise self.wrong(key, f"{count} pairs of whole numbers")
         return tuple((p[0], p[1]) for p in found)
 
-    def channels_last(self) -> None:
-        """Raises ModelError where the layer has its channels first."""
-        if self.text("data_format", "channels_last") != "channels_last":
-            raise ModelError("its data_format is channels_first; build the model with channels_last")
+    def channels_first(self) -> bool:
+        """Whether the layer has its channels behind the batch."""
+        return self.choice("data_format", ("channels_last", "channels_first")) == "channels_first"
 
     def wrapped(self, key: str) -> tuple[str, dict[str, Any]]:
         """(class, config) of a layer that this one holds under ``key``."""
@@ -162,7 +164,7 @@ class Layer:
         return ModelError(f"its '{key}' is {str(self.config.get(key))[:80]}; it must be {expected}")
 
     @staticmethod
-    def _list(value: Any) -> list[Any]:
+    def listed(value: Any) -> list[Any]:
         """Numbers that Keras wrote as one, as a list, or as a serialized tuple or numpy value."""
         if isinstance(value, dict):
             inner = value.get("config", value.get("items"))

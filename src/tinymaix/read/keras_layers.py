@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
-from typing import Any
 
 import numpy as np
 
-from tinymaix.graph import Array, ModelError, Tensor
+from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
+from tinymaix.read import keras_attention as attention
+from tinymaix.read import keras_norms as norms
+from tinymaix.read import keras_recurrent as recurrent
 from tinymaix.read import keras_windows as windows
 from tinymaix.read.keras_activations import (
     activate,
@@ -17,22 +19,27 @@ from tinymaix.read.keras_activations import (
     leaky_relu_layer,
     prelu_layer,
     relu_layer,
-    softmax_layer,
+    softmax,
 )
+from tinymaix.read.keras_config import OPERATION
 from tinymaix.read.keras_layer import Layer, rank, weight_shape
-from tinymaix.read.keras_recurrent import bidirectional, recurrent
+from tinymaix.read.keras_ops import OPERATIONS
 
 OneInput = Callable[[Layer, Tensor], Tensor]
-ManyInputs = Callable[[Layer, Sequence[Tensor]], Tensor]
+ManyInputs = Callable[[Layer, Sequence[Tensor]], Tensor | list[Tensor]]
 
 
-def convert(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    """The output of a layer whose class is among `SUPPORTED`.
+def convert(layer: Layer, inputs: Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """The outputs of a layer whose class is among `SUPPORTED`.
 
     Raises:
         ModelError: a sentence about its config, its weights or its inputs.
     """
-    many = MERGES.get(layer.kind)
+    if layer.call.options.get("training") is True and ("Dropout" in layer.kind or layer.kind == "BatchNormalization"):
+        raise ModelError("it is called with training=True, which computes what a chip does not; leave that out")
+    if any("mask" in name and name != "attention_mask" for name in layer.call.names):
+        raise ModelError(f"it is called with a mask, which is not supported; {WITHOUT_MASKS}")
+    many = OTHERS.get(layer.kind)
     if many is not None:
         if not inputs:
             raise ModelError("it is called without an input")
@@ -57,76 +64,10 @@ def dense(layer: Layer, x: Tensor) -> Tensor:
     )
 
 
-def batch_normalization(layer: Layer, x: Tensor) -> Tensor:
-    """A product and a sum with constants, which a rewrite folds into the layer before."""
-    names = [name for name, key in (("gamma", "scale"), ("beta", "center")) if layer.flag(key, True)]
-    values = dict(
-        zip((*names, "mean", "variance"), layer.weights.take(*names, "moving_mean", "moving_variance"), strict=True)
-    )
-    axis = positive_axis(layer.whole("axis", -1), len(x.shape))
-    channels = x.shape[axis]
-    for name, value in values.items():
-        weight_shape(value, (channels,), name)
-    with np.errstate(all="ignore"):
-        deviation = np.sqrt(values["variance"] + np.float32(layer.number("epsilon", 1e-3)))
-        scale = values.get("gamma", np.float32(1)) * (np.float32(1) / deviation)  # in the order of TensorFlow
-        offset = values.get("beta", np.float32(0)) - values["mean"] * scale
-    return _affine(layer, x, scale, offset, axis)
-
-
-def _affine(layer: Layer, x: Tensor, scale: Array, offset: Array, axis: int) -> Tensor:
-    """scale * x + offset, a value for each index along the axis."""
-    shape = (-1,) + (1,) * (len(x.shape) - 1 - axis)
-    y = layer.op("MUL", x, layer.constant("scale", np.asarray(scale, np.float32).reshape(shape)))
-    return layer.op("ADD", y, layer.constant("offset", np.asarray(offset, np.float32).reshape(shape)))
-
-
-def layer_normalization(layer: Layer, x: Tensor) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axis."""
-    if layer.whole("axis", -1) not in (-1, len(x.shape) - 1):
-        raise ModelError("a normalization over another axis than the last is not supported")
-    names = [name for name, key in (("gamma", "scale"), ("beta", "center")) if layer.flag(key, True)]
-    values = dict(zip(names, layer.weights.take(*names), strict=True))
-    y = layer.op("LAYER_NORM", x, epsilon=layer.number("epsilon", 1e-3))
-    if "gamma" in values:
-        y = layer.op("MUL", y, layer.constant("gamma", weight_shape(values["gamma"], x.shape[-1:], "gamma")))
-    if "beta" in values:
-        y = layer.op("ADD", y, layer.constant("beta", weight_shape(values["beta"], x.shape[-1:], "beta")))
-    return y
-
-
-def rescaling(layer: Layer, x: Tensor) -> Tensor:
-    """scale * x + offset."""
-    scale, offset = layer.number("scale", 1.0), layer.number("offset", 0.0)
-    y = layer.op("MUL", layer.cast(x, "float32"), layer.constant("scale", scale))
-    return layer.op("ADD", y, layer.constant("offset", offset)) if offset else y
-
-
-def normalization(layer: Layer, x: Tensor) -> Tensor:
-    """(x - mean) / sqrt(variance), both learned from data (`adapt`) or given."""
-    if layer.flag("invert", False):
-        raise ModelError("an inverted normalization is not supported")
-    given = [layer.config.get(key) for key in ("mean", "variance")]
-    if all(value is not None for value in given):
-        mean, variance = (_numbers(layer, key) for key in ("mean", "variance"))
-    else:
-        mean, variance = layer.weights.take("mean", "variance")
-    mean, variance = mean.reshape(-1), variance.reshape(-1)
-    if mean.size not in (1, x.shape[-1]) or variance.size != mean.size:
-        raise ModelError(f"its {mean.size} means do not fit the last axis of an input {list(x.shape)}")
-    scale = 1 / np.maximum(np.sqrt(variance), np.float32(1e-7))
-    return _affine(layer, layer.cast(x, "float32"), scale, -mean * scale, len(x.shape) - 1)
-
-
-def _numbers(layer: Layer, key: str) -> Array:
-    try:
-        return np.asarray(layer._list(layer.config[key]), np.float32)
-    except (TypeError, ValueError):
-        raise layer.wrong(key, "numbers") from None
-
-
 def flatten(layer: Layer, x: Tensor) -> Tensor:
-    layer.channels_last()
+    """In the order of channels-last elements whatever the data_format, but in Keras 1."""
+    if layer.keras > 1 and layer.channels_first() and len(x.shape) > 2:
+        x = layer.b.transpose(x, (0, *range(2, len(x.shape)), 1))
     return layer.reshape(x, (x.shape[0], int(np.prod(x.shape[1:]))))
 
 
@@ -154,8 +95,8 @@ def embedding(layer: Layer, x: Tensor) -> Tensor:
     (table,) = layer.weights.take("embeddings")
     table = weight_shape(table, (layer.size("input_dim"), layer.size("output_dim")), "table")
     if layer.flag("mask_zero", False):
-        raise ModelError("a mask (mask_zero=True) is not supported")
-    return layer.op("GATHER", layer.constant("embeddings", table), layer.cast(x, "int32"), axis=0)
+        raise ModelError(f"its mask (mask_zero=True) is not supported; {WITHOUT_MASKS}")
+    return layer.op("GATHER", layer.constant("embeddings", table), layer.cast(x, "int32"), axis=0, dtype="float32")
 
 
 def time_distributed(layer: Layer, x: Tensor) -> Tensor:
@@ -170,12 +111,35 @@ def time_distributed(layer: Layer, x: Tensor) -> Tensor:
     return layer.reshape(y, (*x.shape[:2], *y.shape[1:]))
 
 
+def spectral_normalization(layer: Layer, x: Tensor) -> Tensor:
+    """The inner layer: its kernel is divided by its norm in training only."""
+    kind, config = layer.wrapped("layer")
+    if kind not in LAYERS:
+        raise ModelError(f"it wraps a layer {kind}, which is not supported there")
+    return LAYERS[kind](layer.inside(kind, config, layer.weights.child("layer")), x)
+
+
+def category_encoding(layer: Layer, x: Tensor) -> Tensor:
+    """Numbers of categories as vectors with a 1, or the count, at each."""
+    tokens = layer.size("num_tokens")
+    mode = layer.choice("output_mode", ("multi_hot", "one_hot", "count"))
+    x = layer.cast(x, "int32")
+    one_each = mode == "one_hot" and (len(x.shape) < 2 or x.shape[-1] != 1)
+    x = layer.reshape(x, (*x.shape, 1)) if one_each or len(x.shape) < 2 or mode != "one_hot" else x
+    codes = layer.b.constant(np.arange(tokens, dtype=np.int32))
+    hot = layer.cast(layer.op("EQUAL", x, codes, dtype="bool"), "float32")
+    if mode == "one_hot" or len(hot.shape) < 3:
+        return hot
+    kind = "SUM" if mode == "count" else "REDUCE_MAX"
+    return layer.op(kind, hot, axes=(len(hot.shape) - 2,), keep_dims=False)
+
+
 def _pairwise(kind: str) -> ManyInputs:
     return lambda layer, inputs: reduce(lambda a, b: layer.op(kind, a, b), inputs)
 
 
 def average(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
-    total = _pairwise("ADD")(layer, inputs)
+    total = reduce(lambda a, b: layer.op("ADD", a, b), inputs)
     return layer.op("MUL", total, layer.constant("share", 1 / len(inputs)))
 
 
@@ -194,10 +158,15 @@ def _same(layer: Layer, x: Tensor) -> Tensor:
     return x
 
 
+WITHOUT_MASKS = "give sequences of one length, padded with what the model has learned to ignore"
+
 TRAINING_ONLY = (
     "Dropout", "SpatialDropout1D", "SpatialDropout2D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
     "ActivityRegularization", "RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomContrast",
-    "RandomBrightness", "RandomHeight", "RandomWidth",
+    "RandomBrightness", "RandomHeight", "RandomWidth", "RandomColorDegeneration", "RandomColorJitter", "RandomErasing",
+    "RandomElasticTransform", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective",
+    "RandomPosterization", "RandomSaturation", "RandomSharpness", "RandomShear", "RandAugment", "AugMix", "CutMix",
+    "MixUp", "Identity",
 )  # fmt: skip
 """Layers that do nothing in an inference."""
 
@@ -209,7 +178,7 @@ LAYERS: dict[str, OneInput] = {
     "LeakyReLU": leaky_relu_layer,
     "ELU": lambda layer, x: elu(layer, x, layer.number("alpha", 1.0)),
     "PReLU": prelu_layer,
-    "Softmax": softmax_layer,
+    "Softmax": softmax,
     "Conv1D": windows.convolution,
     "Conv2D": windows.convolution,
     "Conv1DTranspose": windows.transposed,
@@ -226,30 +195,48 @@ LAYERS: dict[str, OneInput] = {
     "GlobalAveragePooling2D": windows.global_average,
     "GlobalMaxPooling1D": windows.global_max,
     "GlobalMaxPooling2D": windows.global_max,
+    "AdaptiveAveragePooling1D": windows.adaptive_pool,
+    "AdaptiveAveragePooling2D": windows.adaptive_pool,
+    "AdaptiveMaxPooling1D": windows.adaptive_pool,
+    "AdaptiveMaxPooling2D": windows.adaptive_pool,
     "ZeroPadding1D": windows.zero_padding,
     "ZeroPadding2D": windows.zero_padding,
     "Cropping1D": windows.cropping,
     "Cropping2D": windows.cropping,
     "UpSampling1D": windows.upsampling,
     "UpSampling2D": windows.upsampling,
+    "CenterCrop": windows.center_crop,
     "Resizing": windows.resizing,
-    "BatchNormalization": batch_normalization,
-    "LayerNormalization": layer_normalization,
-    "Rescaling": rescaling,
-    "Normalization": normalization,
+    "BatchNormalization": norms.batch_normalization,
+    "LayerNormalization": norms.layer_normalization,
+    "GroupNormalization": norms.group_normalization,
+    "RMSNormalization": norms.rms_normalization,
+    "UnitNormalization": norms.unit_normalization,
+    "Rescaling": norms.rescaling,
+    "Normalization": norms.normalization,
     "Flatten": flatten,
     "Reshape": reshape,
     "Permute": permute,
     "RepeatVector": repeat_vector,
     "Embedding": embedding,
-    "LSTM": recurrent,
-    "GRU": recurrent,
-    "SimpleRNN": recurrent,
-    "Bidirectional": bidirectional,
+    "EinsumDense": attention.einsum_dense,
+    "CategoryEncoding": category_encoding,
     "TimeDistributed": time_distributed,
+    "SpectralNormalization": spectral_normalization,
 }
 
-MERGES: dict[str, ManyInputs] = {
+OTHERS: dict[str, ManyInputs] = {
+    "LSTM": recurrent.recurrent,
+    "GRU": recurrent.recurrent,
+    "SimpleRNN": recurrent.recurrent,
+    "RNN": recurrent.rnn,
+    "Bidirectional": recurrent.bidirectional,
+    "MultiHeadAttention": attention.multi_head_attention,
+    "GroupQueryAttention": attention.grouped_query_attention,
+    "GroupedQueryAttention": attention.grouped_query_attention,
+    "Attention": attention.dot_attention,
+    "AdditiveAttention": attention.dot_attention,
+    "Dot": attention.dot,
     "Add": _pairwise("ADD"),
     "Subtract": subtract,
     "Multiply": _pairwise("MUL"),
@@ -257,6 +244,9 @@ MERGES: dict[str, ManyInputs] = {
     "Minimum": _pairwise("MINIMUM"),
     "Average": average,
     "Concatenate": concatenate,
+    **{f"{OPERATION}{name}": lower for name, lower in OPERATIONS.items()},
 }
+"""Layers of several inputs or outputs, and functions on tensors."""
 
-SUPPORTED: dict[str, Any] = {**LAYERS, **MERGES}
+SUPPORTED = (*LAYERS, *(name for name in OTHERS if not name.startswith(OPERATION)))
+"""Classes of layers that are read."""

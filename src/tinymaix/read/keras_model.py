@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from tinymaix.graph import Graph, ModelError, Shape, Tensor
-from tinymaix.read.keras_config import Entry, Model, Operand, Ref, class_and_config, parse
-from tinymaix.read.keras_layer import MAX_TENSOR_BYTES, Builder, Layer
-from tinymaix.read.keras_layers import MERGES, SUPPORTED, convert
+from tinymaix.read.channels_first import MAX_TENSOR_BYTES
+from tinymaix.read.keras_config import OPERATION, Call, Entry, Model, Operand, Ref, class_and_config, parse
+from tinymaix.read.keras_layer import Builder, Layer
+from tinymaix.read.keras_layers import LAYERS, OTHERS, SUPPORTED, WITHOUT_MASKS, convert
+from tinymaix.read.keras_ops import OPERATIONS
 from tinymaix.read.keras_weights import Weights
 
 MAX_PROBLEMS = 50
@@ -23,8 +25,15 @@ INPUT_TYPES = {
 """Types of inputs, and what they are here."""
 
 
-def read_graph(config: Any, weights: Weights, name: str, keras: int) -> Graph:
-    """The Graph of a whole model. ``config`` is {"class_name": ..., "config": ...}; ``keras`` the major version.
+def read_graph(config: Any, weights: Weights, name: str, keras: int, flipped: bool = False) -> Graph:
+    """The Graph of a whole model.
+
+    Args:
+        config: {"class_name": ..., "config": ...}.
+        weights: of all its layers.
+        name: what to call the graph.
+        keras: the major version that wrote the file.
+        flipped: kernels of convolutions are stored as Theano convolves, from their end.
 
     Raises:
         ModelError: one sentence for everything that is not supported.
@@ -34,10 +43,8 @@ def read_graph(config: Any, weights: Weights, name: str, keras: int) -> Graph:
     problems = list(_unsupported(model))
     if problems:
         raise ModelError(list(dict.fromkeys(problems))[:MAX_PROBLEMS])
-    inputs = [_input(model, ref) for ref in model.inputs]
-    builder = Builder()
-    outputs = _Converter(builder, keras).run(model, weights, inputs)
-    return Graph(builder.nodes, inputs, outputs, name)
+    builder = Builder(name, [_input(model, ref) for ref in model.inputs], keras=keras, flipped=flipped)
+    return builder.graph(_Converter(builder).run(model, weights, builder.inputs))
 
 
 def _unsupported(model: Model) -> Iterator[str]:
@@ -45,7 +52,7 @@ def _unsupported(model: Model) -> Iterator[str]:
     for entry in model.entries:
         if entry.inner:
             yield from _unsupported(entry.inner)
-        elif entry.kind not in SUPPORTED and entry.kind != "InputLayer":
+        elif entry.kind not in (*LAYERS, *OTHERS, "InputLayer"):
             yield f"layer '{entry.name}' ({entry.kind[:80]}): {_why(entry)}"
 
 
@@ -54,6 +61,10 @@ def _why(entry: Entry) -> str:
         return "it holds Python code, which is never executed; build the model with layers instead"
     if entry.kind in ("TFOpLambda", "SlicingOpLambda"):
         return f"the function {str(entry.config.get('function'))[:80]} is not supported; use a layer instead"
+    if entry.kind.startswith(OPERATION):
+        return f"this function on tensors is not supported; supported are {', '.join(sorted(OPERATIONS))}, and layers"
+    if entry.kind == "Masking":
+        return f"masks are not supported; {WITHOUT_MASKS}"
     if entry.kind == "PruneLowMagnitude":
         return "it is a wrapper for training; save the model after strip_pruning"
     if entry.kind.startswith("Quantize"):
@@ -103,8 +114,8 @@ def _input_shape(entry: Entry) -> Shape:
 class _Converter:
     """Calls layers in an order in which their inputs are there."""
 
-    def __init__(self, builder: Builder, keras: int) -> None:
-        self.builder, self.keras = builder, keras
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
 
     def run(self, model: Model, weights: Weights, inputs: Sequence[Tensor]) -> list[Tensor]:
         """The outputs of a model on given inputs."""
@@ -116,20 +127,26 @@ class _Converter:
         for name, call in _order(model, entries):
             if (name, call) not in values:
                 entry, own = entries[name]
-                operands = [_value(operand, values, entry.name) for operand in entry.calls[call]]
-                values[name, call] = self._call(entry, own, operands)
+                given = entry.calls[call]
+                operands = [self._value(operand, values, entry.name) for operand in given.operands]
+                values[name, call] = self._call(entry, own, given, operands)
         return [_pick(ref, values) for ref in model.outputs]
 
-    def _call(self, entry: Entry, weights: Weights, operands: list[Tensor]) -> list[Tensor]:
+    def _value(self, operand: Operand, values: Mapping[tuple[str, int], list[Tensor]], name: str) -> Tensor:
+        if isinstance(operand, Ref):
+            return _pick(operand, values)
+        return self.builder.constant(np.atleast_1d(operand), f"{name}/number", np.float32)
+
+    def _call(self, entry: Entry, weights: Weights, call: Call, operands: list[Tensor]) -> list[Tensor]:
         try:
             if entry.inner:
                 return self.run(entry.inner, weights, operands)
             if entry.kind == "InputLayer":
                 raise ModelError("it is not among the inputs of the model")
-            layer = Layer(entry.kind, entry.name, entry.config, weights, self.builder, self.keras)
-            if entry.kind not in MERGES:
-                operands = [t for t in operands if not t.is_constant]
-            return [convert(layer, operands)]
+            with self.builder.named(entry.name):
+                layer = Layer(entry.kind, entry.name, entry.config, weights, self.builder, call)
+                result = convert(layer, operands)
+            return result if isinstance(result, list) else [result]
         except ModelError as error:
             raise ModelError([f"layer '{entry.name}' ({entry.kind}): {p}" for p in error.problems]) from None
         except (ArithmeticError, LookupError, ValueError, TypeError, AttributeError) as error:
@@ -148,7 +165,7 @@ def _order(model: Model, entries: Mapping[str, Any]) -> list[tuple[str, int]]:
         name, call = waiting.pop()
         if name not in entries or not 0 <= call < len(entries[name][0].calls):
             raise ModelError(f"the config reads call {call} of layer '{name[:80]}', which is not there")
-        before = {(o.layer, o.call) for o in entries[name][0].calls[call] if isinstance(o, Ref)}
+        before = {(o.layer, o.call) for o in entries[name][0].calls[call].operands if isinstance(o, Ref)}
         sorter.add((place[name], call), *((place.get(layer, -1), number) for layer, number in before))
         waiting += before - seen
         seen |= before
@@ -164,13 +181,6 @@ def _order(model: Model, entries: Mapping[str, Any]) -> list[tuple[str, int]]:
         for following in sorter.get_ready():
             heappush(ready, following)
     return order
-
-
-def _value(operand: Operand, values: Mapping[tuple[str, int], list[Tensor]], name: str) -> Tensor:
-    if isinstance(operand, Ref):
-        return _pick(operand, values)
-    data = np.full(1, operand, np.float32)
-    return Tensor(f"{name}/number", data.shape, data.dtype, None, data)
 
 
 def _pick(ref: Ref, values: Mapping[tuple[str, int], list[Tensor]]) -> Tensor:

@@ -34,6 +34,10 @@ class Weights(Protocol):
         """What each layer of a model, given as (class, name), has stored."""
         ...
 
+    def children(self, attribute: str, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+        """What each of the layers has stored that this one holds in a list."""
+        ...
+
 
 class Store:
     """An HDF5 file of which only so many bytes of weights are read."""
@@ -119,6 +123,9 @@ class NamedWeights:
     def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
         return [self._below(f"/{name}/") for _, name in layers]
 
+    def children(self, attribute: str, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+        return self.layers(layers)
+
     def _find(self, path: str) -> Object | None:
         return None if self.group is None else self.group.member(path)
 
@@ -138,6 +145,9 @@ class NamedModel:
         raise ModelError("a model has no weights of its own")
 
     def child(self, attribute: str, prefix: str = "") -> Weights:
+        raise ModelError("a model has no weights of its own")
+
+    def children(self, attribute: str, layers: Sequence[tuple[str, str]]) -> list[Weights]:
         raise ModelError("a model has no weights of its own")
 
     def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
@@ -165,8 +175,14 @@ class NumberedWeights:
         return NumberedWeights(self.store, self._find(attribute))
 
     def layers(self, layers: Sequence[tuple[str, str]]) -> list[Weights]:
-        """Groups are numbered within each class. A layer that several models share is stored in the first of them."""
         container = self._find("layers") or self._find("_layer_checkpoint_dependencies")
+        return self._numbered(container, layers)
+
+    def children(self, attribute: str, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+        return self._numbered(self._find(attribute), layers)
+
+    def _numbered(self, container: Object | None, layers: Sequence[tuple[str, str]]) -> list[Weights]:
+        """Groups are numbered within each class. A layer that several models share is stored in the first of them."""
         seen: dict[str, int] = {}
         found: list[Weights] = []
         for kind, name in layers:

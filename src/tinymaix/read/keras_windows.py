@@ -17,14 +17,22 @@ def _axes(layer: Layer) -> int:
 
 def _image(layer: Layer, x: Tensor) -> Tensor:
     """The input as (batch, height, width, channels)."""
-    layer.channels_last()
     rank(x, 2 + _axes(layer))
-    return x if _axes(layer) == 2 else layer.reshape(x, (x.shape[0], 1, *x.shape[1:]))
+    first = layer.channels_first()
+    if _axes(layer) == 1:
+        layer.b.remember(x) if first else None
+        x = layer.reshape(x, (*x.shape[:2], 1, x.shape[2]) if first else (x.shape[0], 1, *x.shape[1:]))
+    return layer.b.to_last(x) if first else x
 
 
 def _flat(layer: Layer, y: Tensor) -> Tensor:
     """The output in the layer's own dimensions."""
-    return y if _axes(layer) == 2 else layer.reshape(y, (y.shape[0], *y.shape[2:]))
+    first = layer.channels_first()
+    y = layer.b.to_first(y) if first else y
+    if _axes(layer) == 1:
+        y = layer.reshape(y, (*y.shape[:2], y.shape[3]) if first else (y.shape[0], *y.shape[2:]))
+        layer.b.remember(y) if first else None
+    return y
 
 
 def _pair(layer: Layer, key: str, default: int = 1) -> Pair:
@@ -60,9 +68,14 @@ def convolution(layer: Layer, x: Tensor) -> Tensor:
     filters, groups = layer.size("filters"), layer.size("groups", 1)
     weights, *bias = layer.weights.take("kernel", *_with_bias(layer))
     weights = weight_shape(weights, (*kernel[2 - _axes(layer) :], x.shape[3] // groups, filters), "kernel")
-    weights = weights.reshape(*kernel, -1, filters).transpose(3, 0, 1, 2)
+    weights = _correlated(layer, weights.reshape(*kernel, -1, filters)).transpose(3, 0, 1, 2)
     y = layer.op("CONV_2D", x, layer.constant("kernel", weights), _bias(layer, bias, filters), **attributes)
     return activate(layer, _flat(layer, y))
+
+
+def _correlated(layer: Layer, kernel: Array) -> Array:
+    """A kernel (height, width, ...) from its start, as all but Theano apply it."""
+    return kernel[::-1, ::-1] if layer.b.flipped else kernel
 
 
 def transposed(layer: Layer, x: Tensor) -> Tensor:
@@ -76,7 +89,7 @@ def transposed(layer: Layer, x: Tensor) -> Tensor:
     filters = layer.size("filters")
     weights, *bias = layer.weights.take("kernel", *_with_bias(layer))
     weights = weight_shape(weights, (*kernel[2 - _axes(layer) :], filters, x.shape[3]), "kernel")
-    weights = weights.reshape(*kernel, filters, -1).transpose(2, 0, 1, 3)
+    weights = _correlated(layer, weights.reshape(*kernel, filters, -1)).transpose(2, 0, 1, 3)
     padding = same_padding(size[0], size[1], kernel, stride) if same else (0, 0, 0, 0)
     y = layer.op(
         "TRANSPOSE_CONV", x, layer.constant("kernel", weights), _bias(layer, bias, filters),
@@ -127,15 +140,27 @@ def pool(layer: Layer, x: Tensor) -> Tensor:
 
 
 def global_average(layer: Layer, x: Tensor) -> Tensor:
-    layer.channels_last()
     rank(x, 2 + _axes(layer))
-    return layer.op("MEAN", x, axes=tuple(range(1, 1 + _axes(layer))), keep_dims=layer.flag("keepdims", False))
+    start = 2 if layer.channels_first() else 1
+    axes = tuple(range(start, start + _axes(layer)))
+    return layer.op("MEAN", x, axes=axes, keep_dims=layer.flag("keepdims", False))
 
 
 def global_max(layer: Layer, x: Tensor) -> Tensor:
-    x = _image(layer, x)
-    y = layer.op("MAX_POOL_2D", x, pool=x.shape[1:3], stride=x.shape[1:3])
+    image = _image(layer, x)
+    y = layer.op("MAX_POOL_2D", image, pool=image.shape[1:3], stride=image.shape[1:3])
     return _flat(layer, y) if layer.flag("keepdims", False) else layer.reshape(y, (y.shape[0], y.shape[3]))
+
+
+def adaptive_pool(layer: Layer, x: Tensor) -> Tensor:
+    """AdaptiveAveragePooling and AdaptiveMaxPooling to sizes that divide the input's."""
+    x = _image(layer, x)
+    sizes = _pair(layer, "output_size")
+    if any(full % size for full, size in zip(x.shape[1:3], sizes, strict=True)):
+        raise ModelError(f"a pooling of {list(x.shape[1:3])} to {list(sizes)} has windows of unequal sizes")
+    window = x.shape[1] // sizes[0], x.shape[2] // sizes[1]
+    kind = "MAX_POOL_2D" if "Max" in layer.kind else "AVERAGE_POOL_2D"
+    return _flat(layer, layer.op(kind, x, pool=window, stride=window))
 
 
 def _pairs(layer: Layer, key: str) -> tuple[Pair, ...]:
@@ -157,6 +182,16 @@ def cropping(layer: Layer, x: Tensor) -> Tensor:
     return _flat(layer, layer.op("SLICE", x, begin=tuple(before for before, _ in pairs), size=sizes))
 
 
+def center_crop(layer: Layer, x: Tensor) -> Tensor:
+    """The middle of an image at least as large."""
+    x = _image(layer, x)
+    size = layer.size("height"), layer.size("width")
+    if size[0] > x.shape[1] or size[1] > x.shape[2]:
+        raise ModelError(f"it cuts {list(size)} out of {list(x.shape[1:3])}; use Resizing to enlarge")
+    begin = (0, (x.shape[1] - size[0]) // 2, (x.shape[2] - size[1]) // 2, 0)
+    return _flat(layer, layer.op("SLICE", x, begin=begin, size=(x.shape[0], *size, x.shape[3])))
+
+
 def upsampling(layer: Layer, x: Tensor) -> Tensor:
     """UpSampling1D and 2D by whole factors."""
     x = _image(layer, x)
@@ -164,13 +199,13 @@ def upsampling(layer: Layer, x: Tensor) -> Tensor:
     size = x.shape[1] * factors[0], x.shape[2] * factors[1]
     if layer.choice("interpolation", ("nearest", "bilinear")) == "nearest":
         return _flat(layer, layer.op("RESIZE_NEAREST_NEIGHBOR", x, size=size))
-    return layer.op("RESIZE_BILINEAR", x, size=size, half_pixel_centers=True)
+    return _flat(layer, layer.op("RESIZE_BILINEAR", x, size=size, half_pixel_centers=True))
 
 
 def resizing(layer: Layer, x: Tensor) -> Tensor:
-    layer.channels_last()
-    rank(x, 4)
+    x = _image(layer, x)
     if layer.flag("crop_to_aspect_ratio", False) or layer.flag("pad_to_aspect_ratio", False):
         raise ModelError("keeping the aspect ratio is not supported")
-    layer.choice("interpolation", ("bilinear",))
-    return layer.op("RESIZE_BILINEAR", x, size=(layer.size("height"), layer.size("width")), half_pixel_centers=True)
+    linear = layer.choice("interpolation", ("bilinear", "nearest")) == "bilinear"
+    kind = "RESIZE_BILINEAR" if linear else "RESIZE_NEAREST_NEIGHBOR"
+    return _flat(layer, layer.op(kind, x, size=(layer.size("height"), layer.size("width")), half_pixel_centers=True))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
-from tinymaix.read.layers import recurrent
+from tinymaix.read.layers import last_step, recurrent
 from tinymaix.read.onnx_attributes import OnnxLayer
 
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}
@@ -47,7 +47,7 @@ def _recurrent(n: OnnxLayer) -> list[Tensor]:
         parts.append(recurrent(n.b, n.kind, x, (w[i], r[i], bias, own), GATES[n.kind], attributes))
     if not whole:
         return [x, _stacked(n, parts, 0 if first else 1)]
-    last = [_last(n, part, reverse) for part, reverse in zip(parts, backward, strict=True)]
+    last = [last_step(n.b, part, reverse) for part, reverse in zip(parts, backward, strict=True)]
     steps = [n.b.transpose(part, (1, 0, 2)) if first else part for part in parts]
     return [_stacked(n, steps, 1 if first else 2), _stacked(n, last, 0 if first else 1)]
 
@@ -61,13 +61,6 @@ def _functions(n: OnnxLayer, direction: int) -> dict[str, Any]:
     if own[1:] != own[1:2] * (count - 1):
         raise ModelError(f"different functions for the candidate and the output ({', '.join(own)}) are not supported")
     return {"gate": own[0], "activation": own[1]}
-
-
-def _last(n: OnnxLayer, sequence: Tensor, reverse: bool) -> Tensor:
-    """(batch, units) of the step computed last."""
-    batch, steps, units = sequence.shape
-    at = 0 if reverse else steps - 1
-    return n.b.reshape(n.b.op("SLICE", sequence, begin=(0, at, 0), size=(batch, 1, units)), (batch, units))
 
 
 def _stacked(n: OnnxLayer, parts: list[Tensor], axis: int) -> Tensor:

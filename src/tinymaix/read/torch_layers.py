@@ -13,7 +13,7 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers, torch_axes, torch_quantized, torch_recurrent, window_layers
+from tinymaix.read import layers, products, torch_axes, torch_quantized, torch_recurrent, window_layers
 from tinymaix.read.channels_first import constant_data, kernel_type
 from tinymaix.read.torch_file import TYPES
 from tinymaix.read.torch_layer import TorchLayer
@@ -78,17 +78,11 @@ def _attention(n: TorchLayer) -> Tensor:
     """softmax(q k' * scale + mask) v"""
     q, k, v = (n.tensor(name) for name in ("query", "key", "value"))
     if n.flag("is_causal"):
-        rows, columns = q.shape[-2], k.shape[-2]
-        mask: Tensor | None = n.b.constant(np.triu(np.full((rows, columns), -1e9, np.float32), 1))
+        mask: Tensor | None = products.causal_mask(n.b, q.shape[-2], k.shape[-2])
     else:
         mask = n.optional("attn_mask")
-    scores = n.b.op("BATCH_MATMUL", q, k, adjoint_b=True)
-    scores = layers.scalar(n.b, "MUL", scores, n.number("scale", 1 / math.sqrt(q.shape[-1])))
-    if mask is not None:
-        if mask.dtype == np.bool_:
-            mask = n.b.constant(np.where(constant_data(mask, "its mask"), 0.0, -1e9).astype(np.float32))
-        scores = n.b.op("ADD", scores, mask)
-    return n.b.op("BATCH_MATMUL", n.b.op("SOFTMAX", scores), v)
+        mask = products.seen(n.b, mask) if mask is not None and mask.dtype == np.bool_ else mask
+    return products.attention(n.b, q, k, v, n.number("scale", 1 / math.sqrt(q.shape[-1])), mask)[0]
 
 
 def _batch_norm(n: TorchLayer) -> Tensor:
