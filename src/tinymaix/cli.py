@@ -10,11 +10,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from tinymaix.commands import bench, cache, chips, compile, convert, demo, fit, inspect, run
+from tinymaix.commands import bench, cache, chips, compile, convert, demo, fit, inspect, quantize, run
 from tinymaix.version import VERSION
 
 COMMANDS = (
     inspect,
+    quantize,
     convert,
     compile,
     run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,6 +75,27 @@ def progress() -> Iterator[Callable[[str], None]]:
 
     with Console(stderr=True).status("reading the model") as status:
         yield status.update
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str], None]]:
+    """`progress` with a bar, which moves with sentences that say "3 of 10"."""
+    if not sys.stderr.isatty():
+        yield lambda sentence: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading the model", total=None)
+
+        def say(sentence: str) -> None:
+            part = re.search(r"(\d+) of (\d+)", sentence)
+            done, total = (int(part[1]), int(part[2])) if part else (0, None)
+            bar.update(task, description=sentence, completed=done, total=total)
+
+        yield say
 
 
 def print_json(value: object) -> None:
