@@ -1,0 +1,11 @@
+"""Processing that belongs to a model: camera or microphone in front of it, decoded outputs behind it.
+
+Each function takes a Graph and gives a new one with more nodes, which run, plan and compile like any others.
+"""
+
+from __future__ import annotations
+
+from tinymaix.process.audio import MLPERF_MFCC, TINYMAIX_FBANK, AudioFrontEnd, with_audio
+from tinymaix.process.join import prepend, sliding
+
+__all__ = ["MLPERF_MFCC", "TINYMAIX_FBANK", "AudioFrontEnd", "prepend", "sliding", "with_audio"]
