@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
+import pytest
 
 
 def import_keras() -> Any:
@@ -18,6 +19,14 @@ def import_keras() -> Any:
         raise ImportError("keras has no backend: install jax, torch or tensorflow")
     os.environ.setdefault("KERAS_BACKEND", backend)
     return import_module("keras")
+
+
+def require_keras() -> None:
+    """Skips the test where Keras cannot be imported."""
+    try:
+        import_keras()
+    except ImportError as error:
+        pytest.skip(f"Keras cannot be imported: {error}")
 
 
 def build(name: str) -> Any:

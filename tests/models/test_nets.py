@@ -1,4 +1,4 @@
-"""Networks that people deploy, exported by PyTorch as .onnx and as .pt2: equal to PyTorch, also on an emulated chip."""
+"""Networks that people deploy, exported by PyTorch and saved by Keras: equal to PyTorch, also on an emulated chip."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 import tinymaix
+from tests.keras_nets import require_keras
 from tests.read.fixtures import channels_last
+from tests.read.test_keras import without_values
+from tinymaix.compile.project import compile_graph
+from tinymaix.cores import find
 from tinymaix.graph import Array, Graph
 from tinymaix.read import read_model
 from tinymaix.read.torch import read_program
@@ -18,6 +22,7 @@ from tinymaix.rewrite import simplify
 
 torch = pytest.importorskip("torch", reason="the source of the networks")
 
+from tests.keras_twins import keras_twin  # noqa: E402
 from tests.nets import NETS, net  # noqa: E402
 
 TOLERANCE = 1e-4
@@ -27,6 +32,10 @@ def _check(graph: Graph, x: Array, y: Array, on: str = "reference") -> None:
     assert [problem for node in graph.nodes for problem in node.op.problems(node)] == []
     (result,) = tinymaix.run(graph, channels_last(x, graph.inputs[0]), on=on)
     np.testing.assert_allclose(result, channels_last(y, graph.outputs[0]), rtol=0, atol=TOLERANCE)
+
+
+def emitted(graph: Graph) -> list[str]:
+    return without_values(compile_graph(graph, find("cortex-m4"), name="net").files["model.c"])
 
 
 @pytest.fixture(params=list(NETS))
@@ -55,6 +64,19 @@ def test_onnx_is_pytorch(case: tuple[str, Any, Any, Array], tmp_path: Path) -> N
     if name != "transformer":
         assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
     _check(graph, inputs[0].numpy(), y)
+
+
+def test_keras_runs_on_a_cortex_m4(case: tuple[str, Any, Any, Array], tmp_path: Path) -> None:
+    """The same network with the same weights, saved by Keras as a .keras."""
+    require_keras()
+    name, _, inputs, y = case
+    keras_twin(name).save(tmp_path / "model.keras")
+    graph = tinymaix.read(tmp_path / "model.keras")
+    if name != "transformer":
+        assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
+    _check(graph, inputs[0].numpy(), y, on="reference" if name == "mobilenet_v2" else "cortex-m4")
+    if name == "mobilenet_v2":  # seconds on the emulator: the C that runs there for PyTorch is the same
+        assert emitted(graph) == emitted(tinymaix.read(*net(name)))
 
 
 def test_the_current_exporter(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import io
 import re
 import zipfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pytest
 
 from tests.conftest import model_files, model_id
 from tests.keras_files import DENSE, KERNEL, archive, layer, old, sequential
-from tests.keras_nets import NETS, as_array, build, import_keras
+from tests.keras_nets import NETS, as_array, build, require_keras
 from tests.keras_nets import inputs as random_inputs
 from tests.oracles import check_compiled
 from tests.read.fixtures import channels_last
@@ -78,12 +77,7 @@ def test_saved_networks_on_a_chip(name: str) -> None:
 
 
 def test_networks_of_the_keras_that_is_installed(tmp_path: Path) -> None:
-    if find_spec("keras") is None:
-        pytest.skip("keras is not installed")
-    try:
-        import_keras()
-    except ImportError as error:
-        pytest.skip(str(error))
+    require_keras()
     for name in NETS:
         model = build(name)
         given = random_inputs(model)

@@ -106,3 +106,15 @@ def test_another_quantization_of_the_padded_tensor() -> None:
     graph = padded(True, Pad(FLAT), Conv2D())
     graph.nodes[0].output.quantization = Chain(True, (1, 1), seed=9).input.quantization
     assert kinds(graph) == ["PAD", "CONV_2D"]
+
+
+@pytest.mark.parametrize("integer", [True, False])
+def test_one_pad_in_front_of_another(integer: bool) -> None:
+    chain = Chain(integer, (1, 6, 5, 2))
+    for _ in range(2):
+        chain.apply(Pad(FLAT), quantization=chain.input.quantization)
+    chain.conv(3, Conv2D())
+    graph = chain.graph()
+    inputs = random_inputs(graph)
+    assert kinds(graph) == ["CONV_2D"]
+    np.testing.assert_array_equal(fuse_pad(graph).run(inputs)[0], graph.run(inputs)[0])

@@ -21,11 +21,13 @@ def fuse_pad(graph: Graph) -> Graph:
         pad = pads.get(id(node.present[0])) if node.present else None
         if pad is not None and _fits(graph, pad, node):
             fused[id(node)] = pad
+    if not fused:
+        return graph
     dropped = {id(pad) for pad in fused.values()}
     nodes = [
         _padded(node, fused[id(node)]) if id(node) in fused else node for node in graph.nodes if id(node) not in dropped
     ]
-    return replace(graph, nodes=nodes)
+    return fuse_pad(replace(graph, nodes=nodes))  # there may be another PAD in front of that
 
 
 def _fits(graph: Graph, pad: Node, node: Node) -> bool:
