@@ -12,6 +12,7 @@ from tinymaix.compile.layers import kernels_in_order
 from tinymaix.cores import Core
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Call, Implementation, Kernel
+from tinymaix.ops.int4 import has_int4_weights
 from tinymaix.plan import row_lead
 
 Chooser = Callable[[Node, Core, str], Sequence[Implementation]]
@@ -35,7 +36,12 @@ def core_kernels(core: Core) -> Mapping[str, Kernel]:
 
 
 def variants(node: Node, core: Core, optimize: str) -> list[Implementation]:
-    """Every way to compute the node on the core, the best guess first, the portable one last."""
+    """Every way to compute the node on the core, the best guess first, the portable one last.
+
+    Weights of 4 bits are unpacked in flash, for the core's own kernels, only where speed is all that counts.
+    """
+    if has_int4_weights(node) and optimize != "speed":
+        return [portable(node)]
     choosers: Mapping[str, Chooser] = getattr(kernels_module(core), "CHOOSERS", {})
     chooser = choosers.get(node.op.kind)
     return [*(chooser(node, core, optimize) if chooser else ()), portable(node)]

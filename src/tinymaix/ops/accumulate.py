@@ -101,10 +101,13 @@ def float_clamp(activation: str) -> dict[str, Argument]:
     return {"low": low, "high": high}
 
 
-def accumulator_constants(node: Node, code: LayerCode, activation: str, sum_axes: Sequence[int]) -> dict[str, Argument]:
+def accumulator_constants(
+    node: Node, code: LayerCode, activation: str, sum_axes: Sequence[int], stored: Array | None = None
+) -> dict[str, Argument]:
     """Place weights, bias and requantization in flash; the arguments of a kernel that reads them.
 
     ``sum_axes`` are the axes of the weights that one output sums over: -zero_x * sum(weights) goes into the bias.
+    ``stored``: the integer weights as they stand in flash, where that is not as the tensor has them.
     """
     weights, bias = node.input(1), node.optional(2)
     assert weights.data is not None
@@ -118,7 +121,7 @@ def accumulator_constants(node: Node, code: LayerCode, activation: str, sum_axes
     multiplier, shift = multipliers(node)
     low, high = quantized_range(activation, node.output)
     arguments: dict[str, Argument] = {
-        "weights": code.constant("weights", weights.data),
+        "weights": code.constant("weights", weights.data if stored is None else stored),
         "multiplier": code.constant("multiplier", multiplier),
         "shift": code.constant("shift", shift),
         "channel_step": int(multiplier.size > 1),

@@ -20,6 +20,7 @@ from tinymaix.ops.accumulate import (
 from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
+from tinymaix.ops.int4 import emit_convolution, has_int4_weights, unpacked_bytes
 from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
 from tinymaix.ops.tmdl_weights import read_window, window_body, window_problems
 from tinymaix.ops.wide import CONV_2D_S16
@@ -104,6 +105,9 @@ class Conv2D(Operator):
         ]
         return [finish(node, np.concatenate(parts, axis=-1), bias, self.activation)]
 
+    def scratch(self, node: Node) -> int:
+        return unpacked_bytes(node, 0)
+
     def emit(self, node: Node, code: LayerCode) -> None:
         (n, in_h, in_w, in_c), (out_c, kernel_h, kernel_w, group_c) = node.input(0).shape, node.input(1).shape
         _, out_h, out_w, _ = node.output.shape
@@ -114,6 +118,9 @@ class Conv2D(Operator):
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
             "pad_top": self.padding[0], "pad_left": self.padding[2],
         }  # fmt: skip
+        if has_int4_weights(node):
+            emit_convolution(node, code, self.activation, 0, geometry)
+            return
         constants = accumulator_constants(node, code, self.activation, sum_axes=(1, 2, 3))
         code.call(KERNELS[node.output.dtype.name], x=code.input(0), y=code.output(), **constants, **geometry)
 

@@ -14,6 +14,7 @@ from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.conv_2d import fused_activation, window_shapes
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
+from tinymaix.ops.int4 import emit_convolution, has_int4_weights, unpacked_bytes
 from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer
 from tinymaix.ops.tmdl_weights import read_window, window_body, window_problems
 from tinymaix.ops.wide import DEPTHWISE_CONV_2D_S16
@@ -106,18 +107,28 @@ class DepthwiseConv2D(Operator):
             total += (windows[..., ky, kx, None].astype(sums) - zero) * taps[ky, kx]
         return [finish(node, total.reshape(*windows.shape[:3], out_c), bias, self.activation)]
 
+    def scratch(self, node: Node) -> int:
+        return unpacked_bytes(node, 3)
+
     def emit(self, node: Node, code: LayerCode) -> None:
         (n, in_h, in_w, in_c), (_, kernel_h, kernel_w, out_c) = node.input(0).shape, node.input(1).shape
         _, out_h, out_w, _ = node.output.shape
         geometry = {
             "batches": n, "in_h": in_h, "in_w": in_w, "in_c": in_c, "out_h": out_h, "out_w": out_w,
-            "depth_multiplier": out_c // in_c, "kernel_h": kernel_h, "kernel_w": kernel_w,
-            "stride_h": self.stride[0], "stride_w": self.stride[1],
+            "kernel_h": kernel_h, "kernel_w": kernel_w, "stride_h": self.stride[0], "stride_w": self.stride[1],
             "dilation_h": self.dilation[0], "dilation_w": self.dilation[1],
             "pad_top": self.padding[0], "pad_left": self.padding[2],
         }  # fmt: skip
+        depth_multiplier = out_c // in_c
+        if has_int4_weights(node):
+            groups = {"out_c": out_c, "group_c": 1, "group_out_c": depth_multiplier}
+            emit_convolution(node, code, self.activation, 3, {**geometry, **groups})
+            return
         constants = accumulator_constants(node, code, self.activation, sum_axes=(0, 1, 2))
-        code.call(KERNELS[node.output.dtype.name], x=code.input(0), y=code.output(), **constants, **geometry)
+        kernel = KERNELS[node.output.dtype.name]
+        code.call(
+            kernel, x=code.input(0), y=code.output(), **constants, **geometry, depth_multiplier=depth_multiplier
+        )  # fmt: skip
 
 
 DEPTHWISE_CONV_2D_S8 = Kernel(

@@ -14,6 +14,7 @@ from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.conv_2d import fused_activation
 from tinymaix.ops.emit import Kernel, LayerCode
 from tinymaix.ops.fixed_point import ACTIVATIONS, CLAMP, CLAMP_F32, REQUANTIZE
+from tinymaix.ops.int4 import FULLY_CONNECTED_S4, has_int4_weights, int4_constants
 from tinymaix.ops.tmdl import LayerToWrite, ModelType, Operand, StoredLayer, Struct, activation_problems
 from tinymaix.ops.tmdl_weights import read_weights, weight_blocks, weight_problems
 from tinymaix.ops.wide import FULLY_CONNECTED_S16
@@ -102,10 +103,14 @@ class FullyConnected(Operator):
 
     def emit(self, node: Node, code: LayerCode) -> None:
         out_c, in_c = node.input(1).shape
-        constants = accumulator_constants(node, code, self.activation, sum_axes=(1,))
+        packed = has_int4_weights(node)
+        if packed:
+            constants = int4_constants(node, code, self.activation, channel_axis=0)
+        else:
+            constants = accumulator_constants(node, code, self.activation, sum_axes=(1,))
         constants.pop("zero_x", None)  # there is no padding: the bias holds all of it
         code.call(
-            KERNELS[node.output.dtype.name],
+            FULLY_CONNECTED_S4 if packed else KERNELS[node.output.dtype.name],
             x=code.input(0),
             y=code.output(),
             **constants,

@@ -44,7 +44,7 @@ def _dequantize_weights(graph: Graph) -> None:
                 continue
             if id(weights) not in floats:
                 real = _real(weights)
-                floats[id(weights)] = replace(weights, dtype=real.dtype, quantization=None, data=real)
+                floats[id(weights)] = replace(weights, dtype=real.dtype, quantization=None, data=real, is_int4=False)
             node.inputs[i] = floats[id(weights)]
     if floats:
         graph.notes.append(

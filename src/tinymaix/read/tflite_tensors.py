@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from tinymaix.graph import Array, ModelError, Quantization, Shape, Tensor
+from tinymaix.ops.int4 import unpack
 from tinymaix.read import tflite_schema as schema
 from tinymaix.read.flatbuffer import Table
 
@@ -37,7 +38,8 @@ class TensorReader:
             self.problems.append(f"tensor '{name}' of shape {list(tensor.shape)} is larger than any chip's memory")
         else:
             tensor.data = self._constant(tensor, table, packed=code == schema.INT4)
-            if code == schema.INT4 and not tensor.is_constant:
+            tensor.is_int4 = code == schema.INT4
+            if tensor.is_int4 and not tensor.is_constant:
                 self.problems.append(f"tensor '{name}' is int4, which only constants may be")
         if table.table(schema.Tensor.SPARSITY, "sparsity") is not None:
             self.problems.append(f"tensor '{name}' is stored sparsely; convert the model without sparsity")
@@ -86,8 +88,7 @@ class TensorReader:
         table.buffer.charge(tensor.nbytes)
         stored = np.frombuffer(raw, tensor.dtype.newbyteorder("<"))
         if packed:
-            halves = np.stack([stored << 4, stored], axis=1).reshape(-1)[: tensor.elements]
-            return (halves.astype(np.int8) >> 4).reshape(tensor.shape)
+            return unpack(stored, tensor.elements).reshape(tensor.shape)
         return stored.astype(tensor.dtype).reshape(tensor.shape)
 
     def _bytes(self, buffer: Table) -> memoryview | None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from flatbuffers import Builder, flexbuffers
 
-from tinymaix.graph import Graph, ModelError, Node, Quantization, Tensor, unique
+from tinymaix.graph import Array, Graph, ModelError, Node, Quantization, Tensor, unique
 from tinymaix.ops.base import OptionFields
+from tinymaix.ops.int4 import pack
 from tinymaix.read import tflite_schema as schema
 from tinymaix.write.atomic import write_atomic
 
@@ -62,7 +63,7 @@ def tflite_bytes(graph: Graph) -> bytes:
     for tensor in tensors:
         buffer = 0
         if tensor.data is not None:
-            data = tensor.data.astype(tensor.dtype.newbyteorder("<")).tobytes()
+            data = _stored(tensor, tensor.data)
             buffer = data_index.setdefault(data, len(buffers))
             if buffer == len(buffers):
                 buffers.append(_table(builder, {schema.Buffer.DATA: ("offset", _aligned(builder, data))}))
@@ -120,10 +121,17 @@ def _check(graph: Graph) -> None:
         raise ModelError(problems)
 
 
+def _stored(tensor: Tensor, data: Array) -> bytes:
+    """The bytes of a constant, little-endian; of int4 two values in each."""
+    if tensor.is_int4:
+        return pack(data.reshape(-1)).tobytes()
+    return data.astype(tensor.dtype.newbyteorder("<")).tobytes()
+
+
 def _tensor(builder: Builder, tensor: Tensor, buffer: int, is_variable: bool) -> int:
     fields: Fields = {
         schema.Tensor.SHAPE: ("ints", tensor.shape),
-        schema.Tensor.TYPE: ("i8", TYPE_CODES[tensor.dtype.name]),
+        schema.Tensor.TYPE: ("i8", schema.INT4 if tensor.is_int4 else TYPE_CODES[tensor.dtype.name]),
         schema.Tensor.BUFFER: ("u32", buffer),
         schema.Tensor.NAME: ("offset", builder.CreateString(tensor.name)),
         schema.Tensor.IS_VARIABLE: ("flag", is_variable),
