@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tinymaix.chips import Chip
     from tinymaix.compile.tune_trial import LayerTuning
     from tinymaix.deploy import Bench
+    from tinymaix.emulated import Emulated
     from tinymaix.fit import Fit
 
 SHADES = "0123456789ABCDEF"
@@ -125,6 +126,38 @@ def fit_parts(fits: Sequence[Fit], graph: Graph) -> list[object]:
     parts: list[object] = [table(f"{graph.name}: {graph.macs:,} MACs", columns, rows, left=2)]
     unknown = {f.note: [g.chip.name for g in fits if not g.bench and g.note == f.note] for f in fits if not f.bench}
     return parts + [f"{', '.join(names)}: {note}" for note, names in unknown.items()]
+
+
+def emulated_parts(result: Emulated, chip: Chip, rows: int) -> list[object]:
+    """What a program did and took, its `rows` dearest functions, and what it printed."""
+    known = result.cycles is not None
+    mark = "" if result.cycles_exact else "~"
+    marked = [f"{mark}{figure(v)}" if v is not None else None for v in (result.cycles, result.milliseconds)]
+    columns = ["instructions", "cycles", "ms", "mJ", "stack", "flash", "variables"]
+    cells = [
+        result.instructions, *marked, result.millijoules, result.stack, result.flash, result.static_ram
+    ]  # fmt: skip
+    how = f", within {result.cycles_error:.0%} by its model" if result.cycles_error else ""
+    own = [(f.cycles or 0) if known else f.instructions for f in result.functions]
+    costs = [
+        [f.name, f.calls, f.instructions, f.cycles, f"{100 * cost / max(1, sum(own)):.1f} %"]
+        for f, cost in zip(result.functions[:rows], own, strict=False)
+    ]
+    rest = len(result.functions) - len(costs)
+    names = ["function, by itself", "calls", "instructions", "cycles", "share"]
+    parts: list[object] = [
+        f"{result.firmware} on the {chip.title}, from {result.start}: it {result.end}.",
+        table(None, columns, [cells], left=0),
+        f"cycles: {result.cycles_source}{how}",
+        table(None, names, costs),
+        *([f"and {rest:,} more functions: --top shows more"] if rest else []),
+        *(f"stack in {name}: {size:,} bytes" for name, size in result.other_stacks.items()),
+    ]
+    if result.unknown:
+        dear = sorted(result.unknown.items(), key=lambda item: -item[1])
+        listed = ", ".join(f"{address} ({times:,})" for address, times in dear[:12])
+        parts.append(f"{len(dear):,} registers that are not known here were accessed (times): {listed}")
+    return [*parts, f"it printed:\n{result.text.rstrip()}" if result.text else "it printed nothing"]
 
 
 def chips_table(chips: Iterable[Chip]) -> Table:

@@ -59,6 +59,12 @@ class Chip:
     note: str = ""
     source: str = ""
 
+    def millijoules(self, milliseconds: float | None) -> float | None:
+        """What the chip draws in so many ms of computing; None where its current is not known."""
+        if milliseconds is None or self.active_ma is None or self.volts is None:
+            return None
+        return milliseconds * self.active_ma * self.volts / 1000
+
 
 ACCELERATORS: Mapping[str, str] = {
     "none": "a read buffer of one line",

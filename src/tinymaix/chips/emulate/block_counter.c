@@ -121,6 +121,20 @@ static uint32_t instructions_of(counter *c, void *uc, uint64_t address, uint32_t
     return n;
 }
 
+/* Such a loop only an interrupt would end. */
+static int is_branch_to_itself(counter *c, void *uc, uint64_t address) {
+    uint8_t code[4] = {0};
+    if (c->read(uc, address, code, 2) || (code[0] | code[1] << 8) == (c->thumb ? 0xE7FE : 0xA001)) {
+        return 1; /* b, c.j */
+    }
+    uint32_t word = (uint32_t)code[0] | (uint32_t)code[1] << 8;
+    if (c->read(uc, address + 2, code, 2)) {
+        return 0;
+    }
+    word |= (uint32_t)code[0] << 16 | (uint32_t)code[1] << 24;
+    return word == (c->thumb ? 0xBFFEF7FF : 0x6F); /* b.w, j */
+}
+
 /* unicorn's uc_cb_hookcode_t */
 void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     counter *c = user;
@@ -151,7 +165,7 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
         c->top = c->top ? c->top : stack;
         e->lowest = stack && stack < e->lowest ? stack : e->lowest;
     }
-    if (e->instructions == 1 && wanted.from == address) { /* a branch to itself, which only an interrupt would end */
+    if (e->instructions == 1 && wanted.from == address && !e->count && is_branch_to_itself(c, uc, address)) {
         c->error = 4;
         c->stop(uc);
         return;

@@ -104,6 +104,13 @@ class BlockCounter:
             lowest[block] = min(lowest.get(block, NO_LIMIT), buffer[at + 2])
         return int(self._library.counter_top(self._counter)), lowest
 
+    def lengths(self) -> dict[tuple[int, int], int]:
+        """The instructions of each block by its (address, size)."""
+        number = self._library.counter_edges(self._counter, None)
+        buffer = (ctypes.c_uint64 * (7 * number))()
+        self._library.counter_edges(self._counter, buffer)
+        return {(buffer[at + 1], buffer[at + 2]): buffer[at + 4] for at in range(0, 7 * number, 7)}
+
     def detach(self) -> None:
         """Count no more, and run at full speed."""
         self._library.counter_start(self._counter, NO_LIMIT)

@@ -22,7 +22,8 @@ REASONS = {
 }
 
 
-def _host() -> Path:
+def simavr_host() -> Path:
+    """The program that simavr_host.c makes. Raises ToolError."""
     try:
         return cached_native(SOURCE, ["-D_GNU_SOURCE", "-lsimavr", "-lelf"])
     except BuildError as error:
@@ -37,7 +38,7 @@ class SimavrMachine:
     def __init__(self, firmware: Firmware) -> None:
         check_entry(firmware)
         self._firmware = firmware
-        self._program = _host()
+        self._program = simavr_host()
         self._end: Callable[[], object] = lambda: None
         self.reset()
 

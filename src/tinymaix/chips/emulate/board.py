@@ -1,0 +1,324 @@
+"""A whole program on an emulated board, from its reset on: its own start-up code, its own memory map, its own printing.
+
+Cortex-M starts at its vector table, RISC-V at the ELF file's entry. Interrupts are not emulated, but semihosting, the
+system calls of newlib and the registers of chips/emulate/peripherals.py are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tinymaix.chips.chip import Chip
+from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, BlockCounter
+from tinymaix.chips.emulate.elf import ElfError, Functions, Program
+from tinymaix.chips.emulate.machine import EmulationError
+from tinymaix.chips.emulate.peripherals import Peripherals
+from tinymaix.chips.emulate.semihosting import Semihosting
+from tinymaix.chips.emulate.start import start_of
+from tinymaix.chips.emulate.traps import arm_trap, breaking_at_waits, riscv_trap
+from tinymaix.chips.tools import package
+
+PAGE = 4096
+NEVER = 0xFFFFFFFE
+"""An address that no program reaches."""
+SPACES = {
+    "arm": ((0x00800000, 0x00810000), (0x0FF00000, 0x10002000), (0x1FF00000, 0x20000000), (0x40000000, 0x60000000),
+            (0xA0000000, 0xE0100000)),
+    "riscv": ((0x02000000, 0x0E000000), (0x10000000, 0x20000000), (0x38000000, 0x70000000), (0xE0000000, 0xFFFFF000)),
+}  # fmt: skip
+"""Where peripherals are, and factory data, which nobody here knows either."""
+RAM_OF_ANY = 16 << 20
+"""Bytes of RAM of a chip whose RAM is not known."""
+EXCEPTIONS = {
+    "arm": {1: "came to an instruction that it does not have", 2: "called its supervisor (svc), which is not emulated,",
+            8: "returned from an exception, and none is emulated,"},
+    "riscv": {2: "came to an instruction that it does not have"},
+}  # fmt: skip
+"""By unicorn's numbers."""
+MOST_WAITS = 100
+"""Times that a program may wait for an interrupt at one place before it is taken to do nothing else."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a program did between two points."""
+
+    end: str
+    """Why it ended: a part of a sentence."""
+    finished: bool
+    """Whether it ended by itself or where it was asked to, and not at its limit."""
+    status: int | None
+    """The exit status it gave, if it gave one."""
+    instructions: int
+    cycles: int | None
+    """Exact cycles, where the emulator knows them."""
+    blocks: dict[tuple[int, int], int] = field(repr=False)
+    edges: dict[tuple[int, int], int] = field(repr=False)
+    lengths: dict[tuple[int, int], int] = field(repr=False)
+    """The instructions of each block."""
+    top: int
+    """The stack pointer at the beginning; 0 where it was never set."""
+    stacks: dict[tuple[int, int], int] = field(repr=False)
+    """The lowest stack pointer at the start of each block."""
+    text: str = field(repr=False)
+    unknown: Counter[int] = field(repr=False)
+    """Accesses by address to what is no memory and not known."""
+
+
+class Board:
+    """A chip with a program in its flash, at reset."""
+
+    def __init__(
+        self, program: Program, chip: Chip, *, answers: str = "poll", ram: Sequence[tuple[int, int]] = ()
+    ) -> None:
+        """answers: one of peripherals.ANSWERS. ram: (address, bytes) of memory beside what can be told.
+
+        Raises EmulationError, ElfError, ToolError, ValueError.
+        """
+        self.program, self.chip = program, chip
+        self._arm = program.machine == "arm"
+        self._unicorn = package("unicorn")
+        self._constants = package("unicorn.arm_const" if self._arm else "unicorn.riscv_const")
+        self._functions = Functions(program)
+        self.start = start_of(program, chip)
+        self._engine = self._power_on()
+        strict = "unaligned" not in chip.core.features
+        self._counter = BlockCounter(self._engine, thumb=self._arm, strict=strict)
+        self._counter.watch_stack(self._register("SP"))
+        self._peripherals = Peripherals(chip, answers, lambda: self._counter.executed, self.load)
+        size = chip.ram or RAM_OF_ANY
+        heap = _heap(program, self.start.stack, size)
+        self.host = Semihosting(self, program.bits // 8, heap, lambda: self._counter.executed, chip.mhz or 1.0)
+        self._ram = [(at, at + length) for at, length in ram]
+        self._ram += [(s.address, s.address + size) for s in program.segments if s.writable]
+        self._ram += [(self.start.stack - size, self.start.stack)] if self.start.stack else []
+        self._problem = self._ended = ""
+        self._waits: Counter[int] = Counter()
+        self.write("SP", self.start.stack)
+
+    # ---- what traps and semihosting use
+
+    def load(self, address: int, size: int) -> bytes:
+        """Bytes of memory. Raises EmulationError."""
+        try:
+            return bytes(self._engine.mem_read(address, size))
+        except self._unicorn.UcError:
+            raise EmulationError(f"The program hands over {size} bytes at {address:#x}, where no memory is.") from None
+
+    def store(self, address: int, data: bytes) -> None:
+        """Put bytes into memory. Raises EmulationError."""
+        try:
+            self._engine.mem_write(address, data)
+        except self._unicorn.UcError:
+            raise EmulationError(f"The program wants {len(data)} bytes at {address:#x}, where no memory is.") from None
+
+    def read(self, register: str) -> int:
+        """The value of a register."""
+        return int(self._engine.reg_read(self._register(register)))
+
+    def write(self, register: str, value: int) -> None:
+        """Set a register."""
+        self._engine.reg_write(self._register(register), value)
+
+    def print(self, data: bytes) -> None:
+        """Keep text of the program."""
+        self._peripherals.print(data)
+
+    def end(self, why: str) -> None:
+        """Stop the program here."""
+        self._ended = why
+        self._engine.emu_stop()
+
+    def wait(self, at: int) -> None:
+        """The program waits for an interrupt, which none ends: go on, but not for ever."""
+        self._waits[at] += 1
+        if self._waits[at] > MOST_WAITS:
+            self.end("waits for an interrupt, and none is emulated,")
+
+    # ---- running
+
+    def run(
+        self, *, begin: int | None = None, until: int | None = None, call: bool = False, limit: int | None = None
+    ) -> Run:
+        """From reset, or once an address is reached, to the end of the program or until another address is reached.
+
+        call: until the function at `begin` returns. limit: most instructions, before `begin` and again after it.
+        Raises EmulationError for a fault.
+        """
+        at = self.start.address
+        self._counter.start(limit)
+        if begin is not None:
+            at = self._go(at, begin, limit)
+            if at != begin:
+                return self._figures(at, limit, missed=f", and never came to {self._place(begin)}")
+            self._counter.start(limit)
+        if call:
+            return self._call(at, limit)
+        at = self._go(at, until, limit)
+        return self._figures(at, limit, reached="came to" if until is not None and at == until else "")
+
+    def _call(self, at: int, limit: int | None) -> Run:
+        """Until the function at `at` returns: to its caller, with the stack pointer that it was called with."""
+        back, stack = self.read("LR" if self._arm else "RA") & ~1, self.read("SP")
+        at = self._go(at, back, limit)
+        while at == back and self.read("SP") < stack:  # only an inner call of the function has returned
+            at = self._go(self._step(at), back, limit)
+        return self._figures(at, limit, reached="returned to" if at == back else "")
+
+    def _step(self, at: int) -> int:
+        self._engine.emu_start(at | self._arm, NEVER, count=1)
+        return self._at()
+
+    def _go(self, at: int, until: int | None, limit: int | None) -> int:
+        """Run on; where it ended. Raises EmulationError."""
+        while True:
+            self._problem = self._ended = ""
+            failed = None
+            try:
+                self._engine.emu_start(at | self._arm, NEVER if until is None else until)
+            except self._unicorn.UcError as error:
+                failed = error
+            at = self._at()
+            if self._ended or self._counter.error in (PAST_LIMIT, ENDLESS) or (until is not None and at == until):
+                return at
+            problem = self._problem or self._counter.problem
+            if not problem and failed is None:
+                self.wait(at)
+            elif problem or self._arm or not riscv_trap(self, at):
+                raise EmulationError(
+                    f"The emulated {self.chip.title} {problem or f'stopped ({failed})'} at {self._place(at)}."
+                )
+            at = self._at()
+            if self._ended:
+                return at
+
+    def _figures(self, at: int, limit: int | None, *, reached: str = "", missed: str = "") -> Run:
+        whole, _ = self._counter.figures()
+        top, stacks = self._counter.stacks()
+        past = self._counter.error == PAST_LIMIT
+        end = f"was stopped past {limit:,} instructions" if past else self._ended or self._counter.problem
+        return Run(
+            end=f"{f'{end} at' if end else reached} {self._place(at)}{missed}",
+            finished=not past and not missed,
+            status=self.host.status,
+            instructions=whole.instructions,
+            cycles=None,
+            blocks=whole.blocks or {},
+            edges=whole.edges or {},
+            lengths=self._counter.lengths(),
+            top=top,
+            stacks=stacks,
+            text=self._peripherals.text.decode("utf-8", "replace"),
+            unknown=self._peripherals.unknown,
+        )
+
+    def _at(self) -> int:
+        return self.read("PC") & ~1
+
+    def _place(self, at: int) -> str:
+        return f"{at:#x} (in {self._functions.at(at)})"
+
+    def _register(self, name: str) -> int:
+        return int(getattr(self._constants, f"UC_{'ARM' if self._arm else 'RISCV'}_REG_{name}"))
+
+    # ---- memory
+
+    def _power_on(self) -> Any:
+        unicorn, core = self._unicorn, self.chip.core
+        if self._arm:
+            architecture, mode = unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
+        else:
+            architecture = unicorn.UC_ARCH_RISCV
+            mode = unicorn.UC_MODE_RISCV64 if self.program.bits == 64 else unicorn.UC_MODE_RISCV32
+        engine = unicorn.Uc(architecture, mode, getattr(self._constants, core.model or ""))
+        readable = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        pages: dict[int, int] = {}
+        for segment in self.program.segments:
+            own = unicorn.UC_PROT_ALL if segment.writable else readable
+            for start, size, allowed in (
+                (segment.address, segment.size, own),
+                (segment.load_address, len(segment.data), readable),
+            ):
+                for page in range(start // PAGE, (start + size + PAGE - 1) // PAGE):
+                    pages[page] = pages.get(page, 0) | allowed
+        for page, allowed in pages.items():
+            engine.mem_map(page * PAGE, PAGE, allowed)
+        self._pages = {page * PAGE for page in pages}
+        for segment in self.program.segments:
+            code = segment.executable and not self._arm
+            engine.mem_write(segment.load_address, breaking_at_waits(segment.data) if code else segment.data)
+        engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._not_mapped)
+        engine.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
+        return engine
+
+    def _not_mapped(self, engine: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
+        """Unicorn asks for memory where there is none: RAM, peripherals, or a fault."""
+        unicorn = self._unicorn
+        if access in (unicorn.UC_MEM_READ_UNMAPPED, unicorn.UC_MEM_WRITE_UNMAPPED):
+            at = max(address, (address + size - 1) & -PAGE)  # of an access across pages, the second is the one missing
+            for byte in (at, address):
+                page = byte & -PAGE
+                if page not in self._pages and self._map(engine, page, byte):
+                    return True
+        self._problem = {
+            unicorn.UC_MEM_FETCH_UNMAPPED: f"went to {address:#x}, where no code is,",
+            unicorn.UC_MEM_WRITE_PROT: f"wrote {size} bytes to {address:#x}, which is flash,",
+        }.get(access, f"accessed {size} bytes at {address:#x}, where neither memory nor a peripheral is known,")
+        return False
+
+    def _map(self, engine: Any, page: int, byte: int) -> bool:
+        """Whether there is RAM or a peripheral at an address; its page is mapped then."""
+        if any(start <= byte < end for start, end in self._ram):
+            engine.mem_map(page, PAGE)
+        elif any(start <= byte < end for start, end in SPACES[self.program.machine]):
+            engine.mmio_map(page, PAGE, self._read, page, self._write, page)
+        else:
+            return False
+        self._pages.add(page)
+        return True
+
+    def _read(self, engine: Any, offset: int, size: int, page: int) -> int:
+        return self._peripherals.read(page + offset, size)
+
+    def _write(self, engine: Any, offset: int, size: int, value: int, page: int) -> None:
+        self._peripherals.write(page + offset, size, value)
+
+    def _interrupted(self, engine: Any, number: int, data: Any) -> None:
+        try:
+            handled = arm_trap(self, number) if self._arm else riscv_trap(self, self._at(), number)
+        except EmulationError as error:
+            handled, self._problem = False, f"{error}"
+        if not handled:
+            self._problem = self._problem or EXCEPTIONS[self.program.machine].get(
+                number, f"raised exception {number}, which is not emulated,"
+            )
+            engine.emu_stop()
+
+
+def _heap(program: Program, stack: int, ram: int) -> tuple[int, int]:
+    """Between the last variable and the top of the stack."""
+    variables = [segment for segment in program.segments if segment.writable]
+    if not variables:
+        return 0, 0
+    last = max(variables, key=lambda segment: segment.address)
+    return (last.address + last.size + 7) & -8, stack or (last.address + ram) & -8
+
+
+def check(program: Program, chip: Chip) -> None:
+    """Raises ElfError where the program is for another kind of core than the chip's."""
+    family = chip.core.family
+    wanted = "arm" if family.startswith("armv") else "avr" if family == "avr" else "riscv"
+    if chip.core.emulator not in ("unicorn", "simavr"):
+        raise ElfError(
+            f"{chip.title} cannot run a whole program here: its core, {chip.core.title}, has no emulator for that. "
+            "tinymaix bench measures models on it where QEMU is installed."
+        )
+    if program.machine != wanted or (wanted == "riscv" and program.bits != chip.core.bits):
+        kind = f"{program.bits}-bit " if program.machine == "riscv" else ""
+        raise ElfError(
+            f"{program.path.name} is a program for {kind}{program.machine.upper()}, and the {chip.title} has a "
+            f"{chip.core.title}."
+        )

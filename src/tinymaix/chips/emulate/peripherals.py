@@ -1,0 +1,105 @@
+"""Everything at a chip's addresses that is not memory: UARTs whose text is kept, counters of cycles, and unknown ones.
+
+An unknown register reads as 0; as all ones with answers "ones"; and with "poll" as 0 until the same one was read so
+often in a row that the program is taken to wait for it. Then its answer changes, so that a wait for a bit to be set and
+one for it to be cleared both come to an end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from tinymaix.chips.chip import Chip
+from tinymaix.chips.emulate.uarts import Layout, uarts_of
+
+ANSWERS = ("poll", "zeros", "ones")
+PATIENCE = 1000
+"""Reads of one register in a row after which "poll" changes its answer."""
+MOST_TEXT = 1 << 20
+"""Bytes of text that are kept."""
+MOST_DMA = 1 << 16
+CYCCNT, SYST_CSR, SYST_RVR, SYST_CVR = 0xE0001004, 0xE000E010, 0xE000E014, 0xE000E018
+"""Cycle counters of Cortex-M: the DWT's, and SysTick's control, reload and current value."""
+ITM_READY = {0xE0000000: 1, 0xE0000E00: 1, 0xE0000E80: 1}
+"""Stimulus port 0, Trace Enable Register, Trace Control Register: the trace macrocell takes text."""
+MICROSECONDS = {"rp2040": (0x40054028, 0x4005400C), "rp2350": (0x400B0028, 0x400B000C)}
+"""Timers that count microseconds from reset on, by chip."""
+
+
+class Peripherals:
+    """Registers and what was written to them."""
+
+    def __init__(
+        self, chip: Chip, answers: str, executed: Callable[[], int], memory: Callable[[int, int], bytes]
+    ) -> None:
+        """executed: instructions so far, which stand for cycles. memory: reads bytes of the chip's memory."""
+        if answers not in ANSWERS:
+            raise ValueError(f'peripherals is "{answers}"; it must be one of {", ".join(ANSWERS)}.')
+        self.text = bytearray()
+        self.unknown: Counter[int] = Counter()
+        """Accesses by address of a register that is not known."""
+        self._ones, self._poll = answers == "ones", answers == "poll"
+        self._executed, self._memory = executed, memory
+        self._mhz = chip.mhz or 1.0
+        self._timers = {address for name, of in MICROSECONDS.items() if chip.name.startswith(name) for address in of}
+        self._data: set[int] = {0xE0000000}
+        self._ready: dict[int, int] = dict(ITM_READY)
+        self._transfers: dict[int, tuple[int, Layout]] = {}
+        self._settings: dict[int, int] = {}
+        for base, layout in uarts_of(chip.name):
+            self._data.add(base + layout.data)
+            self._ready |= {base + offset: value for offset, value in layout.ready.items()}
+            if layout.dma:
+                self._transfers[base + layout.dma[0]] = (base, layout)
+                self._settings |= {base + offset: 0 for offset in layout.dma[1:]}
+        self._counted_from = 0
+        self._reload = 0xFFFFFF
+        self._last, self._times = 0, 0
+
+    def read(self, address: int, size: int) -> int:
+        """What a load of `size` bytes sees."""
+        if address in self._ready:
+            return self._ready[address]
+        if address == CYCCNT:
+            return (self._executed() - self._counted_from) & 0xFFFFFFFF
+        if address == SYST_CVR:
+            return self._reload - self._executed() % (self._reload + 1)
+        if address == SYST_CSR:
+            return 0x10005  # enabled, has counted to 0
+        if address in self._timers:
+            return int(self._executed() / self._mhz) & 0xFFFFFFFF
+        if address in self._settings:
+            return self._settings[address]
+        return self._unknown_read(address, size)
+
+    def write(self, address: int, size: int, value: int) -> None:
+        """A store of `size` bytes."""
+        if address in self._data:
+            self.print(bytes([value & 0xFF]))
+        elif address == CYCCNT:
+            self._counted_from = self._executed() - value
+        elif address == SYST_RVR:
+            self._reload = value & 0xFFFFFF
+        elif address in self._transfers:
+            self._transfer(*self._transfers[address])
+        elif address in self._settings:
+            self._settings[address] = value
+        elif address not in (SYST_CSR, SYST_CVR):
+            self.unknown[address] += 1
+
+    def print(self, data: bytes) -> None:
+        """Keep text that the program sends somewhere."""
+        self.text += data[: MOST_TEXT - len(self.text)]
+
+    def _transfer(self, base: int, layout: Layout) -> None:
+        assert layout.dma is not None
+        _, address, length = (base + offset for offset in layout.dma)
+        self.print(self._memory(self._settings[address], min(self._settings[length], MOST_DMA)))
+
+    def _unknown_read(self, address: int, size: int) -> int:
+        self.unknown[address] += 1
+        self._times = self._times + 1 if address == self._last else 0
+        self._last = address
+        ones = self._ones or (self._poll and self._times // PATIENCE % 2 == 1)
+        return (1 << 8 * size) - 1 if ones else 0
