@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.emulate.board import Run
@@ -41,7 +42,7 @@ def run_avr(
     main = next((symbol.address for symbol in program.symbols if symbol.name == "main"), None)
     numbers = [NOWHERE if value is None else value for value in (begin, until, int(call), main, limit)]
     question = f"f {len(image)}\n".encode() + image + f"g {' '.join(map(str, numbers))}\n".encode()
-    command = [simavr_host(), chip.name, chip.core.model or ""]
+    command: list[str | Path] = [simavr_host(), chip.name, chip.core.model or ""]
     answer = subprocess.run(command, input=question, capture_output=True).stdout
     *lines, rest = answer.split(b"\n", 3)
     words = lines[2].split() if len(lines) == 3 else []
