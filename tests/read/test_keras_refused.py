@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.keras_files import DENSE, KERNEL, Config, archive, layer, old, sequential
+from tests.keras_files import DENSE, KERNEL, Config, archive, layer, sequential
 from tests.read.test_fuzz_tflite import limits, mutant
 from tests.read.test_keras import fixture
 from tinymaix.graph import Graph, ModelError
@@ -181,11 +181,6 @@ def test_bombs() -> None:
 def test_weights_that_are_no_floats() -> None:
     with pytest.raises(ModelError, match="does not hold floats; save the model before quantizing"):
         read_bytes(archive(sequential(DENSE), {**KERNEL, "layers/dense/vars/0": np.ones((4, 3), np.int8)}))
-
-
-def test_a_file_of_keras_1() -> None:
-    with pytest.raises(ModelError, match="load it in Keras 2 and save it again"):
-        read_bytes(old(sequential(DENSE), {"dense/dense_W": np.ones((4, 3))}, version="1.2.2"))
 
 
 def test_files_that_lack_something() -> None:

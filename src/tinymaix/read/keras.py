@@ -1,4 +1,4 @@
-"""A Keras model -> Graph, straight from the file, without Keras: .h5 (Keras 2 and 3) and .keras (Keras 3).
+"""A Keras model -> Graph, straight from the file, without Keras: .h5 (Keras 1, 2 and 3) and .keras (Keras 3).
 
 The model is described by JSON, its weights are HDF5. Nothing in the file is executed: Lambda and custom layers are
 refused by name.
@@ -14,6 +14,7 @@ from typing import Any
 
 from tinymaix.graph import Graph, ModelError
 from tinymaix.read.hdf5 import Object
+from tinymaix.read.keras_1 import MARKS, FirstModel, upgraded
 from tinymaix.read.keras_model import read_graph
 from tinymaix.read.keras_weights import MAX_WEIGHT_BYTES, NamedModel, NumberedWeights, Store
 
@@ -37,12 +38,13 @@ def read_h5(data: bytes, name: str = "model") -> Graph:
     weights = store.root.member("model_weights")
     if weights is None:
         raise ModelError("the .h5 holds no model_weights; save the whole model with model.save()")
-    major = _major(_text(weights, "keras_version") or _text(store.root, "keras_version"))
-    if major < 2:
-        raise ModelError(
-            "the .h5 is of Keras 1, whose layers have other settings; load it in Keras 2 and save it again"
-        )
-    return read_graph(_json(config, "model_config"), NamedModel(store, weights), name, major)
+    stated = _text(weights, "keras_version") or _text(store.root, "keras_version")
+    backend = _text(weights, "backend") or _text(store.root, "backend")
+    theano = None if backend is None else backend == "theano"
+    parsed = _json(config, "model_config")
+    if _major(stated) == 1 or (stated is None and any(mark in config for mark in MARKS)):
+        return read_graph(upgraded(parsed), FirstModel(store, weights), name, 1, theano)
+    return read_graph(parsed, NamedModel(store, weights), name, max(_major(stated), 2), theano)
 
 
 def read_keras(data: bytes, name: str = "model") -> Graph:

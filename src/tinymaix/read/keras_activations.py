@@ -176,6 +176,12 @@ def relu_layer(layer: Layer, x: Tensor) -> Tensor:
     return clip(layer.b, layer.op("LEAKY_RELU", x, alpha=slope) if slope else _relu(layer, x), -math.inf, largest)
 
 
+def thresholded_relu(layer: Layer, x: Tensor) -> Tensor:
+    """x where it is above theta, else 0."""
+    above = layer.op("GREATER", x, _number(layer, layer.number("theta", 1.0)), dtype="bool")
+    return layer.op("SELECT_V2", above, x, _number(layer, 0), dtype="float32")
+
+
 def leaky_relu_layer(layer: Layer, x: Tensor) -> Tensor:
     """The slope is called alpha in Keras 2."""
     key = "alpha" if "alpha" in layer.config else "negative_slope"

@@ -24,7 +24,7 @@ class Builder(channels_first.Builder):
     """The graph so far. Keras is channels-last, but for layers whose data_format says otherwise."""
 
     keras: int = 3  # the major version that wrote the file
-    flipped: bool = False  # kernels of convolutions are stored as Theano convolves, from their end
+    theano: bool | None = None  # whether its backend was Theano, which convolves from the end of the kernel
 
     def ops(
         self, kind: str, *inputs: Tensor | None, dtype: npt.DTypeLike | None = None, **attributes: Any

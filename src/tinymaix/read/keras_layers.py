@@ -20,6 +20,7 @@ from tinymaix.read.keras_activations import (
     prelu_layer,
     relu_layer,
     softmax,
+    thresholded_relu,
 )
 from tinymaix.read.keras_config import OPERATION
 from tinymaix.read.keras_layer import Layer, rank, weight_shape
@@ -176,6 +177,7 @@ LAYERS: dict[str, OneInput] = {
     "Activation": activate,
     "ReLU": relu_layer,
     "LeakyReLU": leaky_relu_layer,
+    "ThresholdedReLU": thresholded_relu,
     "ELU": lambda layer, x: elu(layer, x, layer.number("alpha", 1.0)),
     "PReLU": prelu_layer,
     "Softmax": softmax,
@@ -248,5 +250,5 @@ OTHERS: dict[str, ManyInputs] = {
 }
 """Layers of several inputs or outputs, and functions on tensors."""
 
-SUPPORTED = (*LAYERS, *(name for name in OTHERS if not name.startswith(OPERATION)))
-"""Classes of layers that are read."""
+SUPPORTED = sorted(name for name in (*LAYERS, *OTHERS) if name not in TRAINING_ONLY and not name.startswith(OPERATION))
+"""Classes of layers that compute something."""

@@ -25,7 +25,7 @@ INPUT_TYPES = {
 """Types of inputs, and what they are here."""
 
 
-def read_graph(config: Any, weights: Weights, name: str, keras: int, flipped: bool = False) -> Graph:
+def read_graph(config: Any, weights: Weights, name: str, keras: int, theano: bool | None = None) -> Graph:
     """The Graph of a whole model.
 
     Args:
@@ -33,7 +33,7 @@ def read_graph(config: Any, weights: Weights, name: str, keras: int, flipped: bo
         weights: of all its layers.
         name: what to call the graph.
         keras: the major version that wrote the file.
-        flipped: kernels of convolutions are stored as Theano convolves, from their end.
+        theano: whether its backend was Theano; None where that is not known.
 
     Raises:
         ModelError: one sentence for everything that is not supported.
@@ -43,7 +43,7 @@ def read_graph(config: Any, weights: Weights, name: str, keras: int, flipped: bo
     problems = list(_unsupported(model))
     if problems:
         raise ModelError(list(dict.fromkeys(problems))[:MAX_PROBLEMS])
-    builder = Builder(name, [_input(model, ref) for ref in model.inputs], keras=keras, flipped=flipped)
+    builder = Builder(name, [_input(model, ref) for ref in model.inputs], keras=keras, theano=theano)
     return builder.graph(_Converter(builder).run(model, weights, builder.inputs))
 
 
@@ -69,7 +69,7 @@ def _why(entry: Entry) -> str:
         return "it is a wrapper for training; save the model after strip_pruning"
     if entry.kind.startswith("Quantize"):
         return "it is a wrapper for quantization-aware training; convert the model to an integer .tflite"
-    return f"it is custom or not supported; supported are {', '.join(sorted(SUPPORTED))}, and models of these"
+    return f"it is custom or not supported; supported are {', '.join(SUPPORTED)}, those of training only, and models"
 
 
 def _input(model: Model, ref: Ref) -> Tensor:

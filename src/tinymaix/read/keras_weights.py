@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -131,7 +131,7 @@ class NamedWeights:
 
     def _below(self, part: str) -> NamedWeights:
         """The weights with that part in their path."""
-        return NamedWeights(self.store, self.group, tuple(path for path in self.names if part in f"/{path}"))
+        return replace(self, names=tuple(path for path in self.names if part in f"/{path}"))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ from typing import Any
 
 from tinymaix.graph import Array, ModelError, Tensor
 from tinymaix.ops.window import Padding, Pair, extent, same_padding
+from tinymaix.read.keras_1 import kernel as kernel_of_keras_1
 from tinymaix.read.keras_activations import activate
 from tinymaix.read.keras_layer import Layer, rank, weight_shape
+
+GUESSED = "the file does not name its backend: kernels of layers with dim_ordering 'th' are taken as Theano turns them"
 
 
 def _axes(layer: Layer) -> int:
@@ -67,15 +70,21 @@ def convolution(layer: Layer, x: Tensor) -> Tensor:
     kernel, attributes = _window(layer, x)
     filters, groups = layer.size("filters"), layer.size("groups", 1)
     weights, *bias = layer.weights.take("kernel", *_with_bias(layer))
-    weights = weight_shape(weights, (*kernel[2 - _axes(layer) :], x.shape[3] // groups, filters), "kernel")
-    weights = _correlated(layer, weights.reshape(*kernel, -1, filters)).transpose(3, 0, 1, 2)
+    sizes = (*kernel[2 - _axes(layer) :], x.shape[3] // groups, filters)
+    weights = weight_shape(_kernel(layer, weights), sizes, "kernel").reshape(*kernel, -1, filters).transpose(3, 0, 1, 2)
     y = layer.op("CONV_2D", x, layer.constant("kernel", weights), _bias(layer, bias, filters), **attributes)
     return activate(layer, _flat(layer, y))
 
 
-def _correlated(layer: Layer, kernel: Array) -> Array:
-    """A kernel (height, width, ...) from its start, as all but Theano apply it."""
-    return kernel[::-1, ::-1] if layer.b.flipped else kernel
+def _kernel(layer: Layer, stored: Array) -> Array:
+    """A kernel ([height,] width, ...) as Keras 2 and later apply it, but for Theano from its start."""
+    first, theano = layer.keras == 1, layer.b.theano
+    if theano is None:
+        theano = first and layer.channels_first()
+        if theano and GUESSED not in layer.b.notes:
+            layer.b.notes.append(GUESSED)
+    kernel = kernel_of_keras_1(layer.kind, layer.channels_first(), stored) if first else stored
+    return kernel[(slice(None, None, -1),) * _axes(layer)] if theano else kernel
 
 
 def transposed(layer: Layer, x: Tensor) -> Tensor:
@@ -86,10 +95,13 @@ def transposed(layer: Layer, x: Tensor) -> Tensor:
         raise ModelError("a transposed convolution with dilation or output_padding is not supported")
     same = layer.choice("padding", ("valid", "same")) == "same"
     size = [n * s if same else n * s + max(k - s, 0) for n, k, s in zip(x.shape[1:3], kernel, stride, strict=True)]
+    wanted = layer.config.get("output_shape")  # Keras 1 stores it, the batch included
+    if wanted is not None and list(wanted)[2 if layer.channels_first() else 1 :][:2] != size:
+        raise ModelError(f"its output_shape {str(wanted)[:60]} is not supported; {size} pixels are")
     filters = layer.size("filters")
     weights, *bias = layer.weights.take("kernel", *_with_bias(layer))
-    weights = weight_shape(weights, (*kernel[2 - _axes(layer) :], filters, x.shape[3]), "kernel")
-    weights = _correlated(layer, weights.reshape(*kernel, filters, -1)).transpose(2, 0, 1, 3)
+    sizes = (*kernel[2 - _axes(layer) :], filters, x.shape[3])
+    weights = weight_shape(_kernel(layer, weights), sizes, "kernel").reshape(*kernel, filters, -1).transpose(2, 0, 1, 3)
     padding = same_padding(size[0], size[1], kernel, stride) if same else (0, 0, 0, 0)
     y = layer.op(
         "TRANSPOSE_CONV", x, layer.constant("kernel", weights), _bias(layer, bias, filters),
