@@ -15,10 +15,10 @@ from tinymaix.ops.softmax import Softmax
 INT8, FLOAT, INT32 = np.dtype("int8"), np.dtype("float32"), np.dtype("int32")
 
 
-def conv_node(x: Tensor, out_c: int, op: Conv2D, seed: int) -> Node:
-    """A convolution with random 3x3 weights; int8 is quantized per channel."""
+def conv_node(x: Tensor, out_c: int, op: Conv2D, seed: int, size: int = 3) -> Node:
+    """A convolution with random weights; int8 is quantized per channel."""
     rng = np.random.default_rng(seed)
-    shape = (out_c, 3, 3, x.shape[3])
+    shape = (out_c, size, size, x.shape[3])
     if x.dtype == INT8:
         scales = rng.uniform(0.002, 0.02, out_c).astype(np.float32)
         data = rng.integers(-127, 128, shape, np.int8)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import model_files
 from tinymaix import api
-from tinymaix.cores.exact_high import SHIFTS, prove_high, prove_high_node
+from tinymaix.cores.exact_high import CENTERED, PLAIN, SHIFTS, SIGNED, prove_high, prove_high_node
 from tinymaix.ops.accumulate import finish
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.fixed_point import quantize_multipliers, requantize
@@ -26,15 +26,23 @@ ranges = st.sampled_from([(-128, 127), (-128, 100), (-5, 127), (3, 3)])
     st.integers(1, 20000),
     st.booleans(),
     st.sampled_from([256, 128]),
+    st.sampled_from([(PLAIN, SIGNED), (CENTERED, SIGNED)]),
 )
 def test_every_sum_of_a_small_interval(
-    reals: list[float], zero: int, limits: tuple[int, int], bias: int, reach: int, varied: bool, scale: int
+    reals: list[float],
+    zero: int,
+    limits: tuple[int, int],
+    bias: int,
+    reach: int,
+    varied: bool,
+    scale: int,
+    forms: tuple[tuple[bool, bool], ...],
 ) -> None:
     multiplier, shift = quantize_multipliers(np.array(reals))
     ones = np.ones(len(reals), np.int64)
     ends = ones * (bias - reach), ones * (bias + reach)
     shifts = () if varied else SHIFTS
-    fast = prove_high(multiplier, shift, zero, *limits, *ends, ones * bias, shifts, varied, scale)
+    fast = prove_high(multiplier, shift, zero, *limits, *ends, ones * bias, shifts, varied, scale, forms)
     assume(fast is not None)
     assert fast is not None
     total = np.arange(-reach, reach + 1)[:, None] * ones
@@ -88,6 +96,18 @@ def test_a_sign_where_outputs_of_both_signs_occur() -> None:
     assert relu is not None
     assert both is not None
     assert (relu.signed, both.signed) == (False, True)
+
+
+def test_a_center_where_the_zero_point_is_far_from_the_outputs_of_a_channel() -> None:
+    multiplier, shift = quantize_multipliers(np.array([1.3e-5]))
+    low, high = np.array([700_000]), np.array([850_000])
+    around = multiplier, shift, -128, -128, 127, low, high, low
+    centered = prove_high(*around, forms=(PLAIN, CENTERED, SIGNED))
+    assert centered is not None
+    assert (centered.signed, centered.centered, centered.constants.shape) == (False, True, (1, 1))
+    assert prove_high(*around, forms=(PLAIN,)) is None
+    total = np.arange(150_001)[:, None]
+    assert (centered.apply(total) == np.clip(requantize(total + low, multiplier, shift) - 128, -128, 127)).all()
 
 
 def test_sums_that_do_not_fit_32_bits_with_eight_more_below_the_point_are_refused() -> None:

@@ -126,9 +126,11 @@ def _compiler(core: Core, toolchain: str) -> list[str]:
 
 
 def _optimize(core: Core, toolchain: str, optimize: str) -> list[str]:
-    """zig turns -O3 into -O2, so its clang is told once more."""
+    """zig turns -O3 into -O2 and -Oz into -Os, so its clang is told once more."""
     flag = core.optimize.get(optimize, OPTIMIZE[optimize])
-    return [flag, "-Xclang", flag] if toolchain == "clang" and flag == "-O3" else [flag]
+    if toolchain == "clang" and optimize == "flash":
+        flag = "-Oz"  # gcc knows it since version 12 only
+    return [flag, "-Xclang", flag] if toolchain == "clang" and flag in ("-O3", "-Oz") else [flag]
 
 
 def _link(core: Core, toolchain: str) -> list[str]:

@@ -11,9 +11,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 
 from tinymaix.compile.layers import describe, dims, kernels_in_order, pointer
+from tinymaix.compile.tables import tables
 from tinymaix.compile.text import array_definition, block_comment, comment_text, section
 from tinymaix.graph import Tensor, unique
-from tinymaix.ops.emit import C_TYPES, Constant, Kernel, LayerCode
+from tinymaix.ops.emit import C_TYPES, SMALL, Call, Constant, Kernel, LayerCode
 from tinymaix.plan import Plan
 
 FLASH_MACROS = """\
@@ -115,8 +116,11 @@ def header(plan: Plan, name: str, intro: str) -> str:
     )
 
 
-def source(plan: Plan, name: str, layers: Sequence[LayerCode], own: Mapping[str, Kernel], intro: str) -> str:
-    """model.c."""
+def source(
+    plan: Plan, name: str, layers: Sequence[LayerCode], own: Mapping[str, Kernel], intro: str, compact: bool = False
+) -> str:
+    """model.c; compact: calls of one kernel by several layers become a table."""
+    texts, rows = tables(layers) if compact else ([], {})
     constants = [constant for layer in layers for constant in layer.constants]
     fixed = {
         id(tensor): Constant(f"{name}_{argument}_value", tensor.data, tensor.name, in_ram=True)
@@ -136,12 +140,19 @@ def source(plan: Plan, name: str, layers: Sequence[LayerCode], own: Mapping[str,
         f"{name}_state_t {name}_state;\n" if plan.state_bytes else "",
         _access_macros(name, plan, layers),
         section("kernels"),
-        *(kernel.source for kernel in kernels_in_order(calls, own)),
+        *(kernel.source for kernel in _functions(calls, own, bool(texts))),
         section("the network"),
+        *texts,
         _reset_function(plan, name),
-        _run_function(plan, name, layers, fixed),
+        "SMALL " * bool(texts) + _run_function(plan, name, layers, fixed, rows),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _functions(calls: Sequence[Call], own: Mapping[str, Kernel], tables: bool) -> list[Kernel]:
+    """The kernels, and what tables need."""
+    found = kernels_in_order(calls, own)
+    return found if SMALL in found or not tables else [SMALL, *found]
 
 
 def _state_declarations(plan: Plan, name: str) -> list[str]:
@@ -201,7 +212,9 @@ def _access_macros(name: str, plan: Plan, layers: Sequence[LayerCode]) -> str:
     )
 
 
-def _run_function(plan: Plan, name: str, layers: Sequence[LayerCode], fixed: Mapping[int, Constant]) -> str:
+def _run_function(
+    plan: Plan, name: str, layers: Sequence[LayerCode], fixed: Mapping[int, Constant], rows: Mapping[int, str]
+) -> str:
     body: list[str] = []
     for argument, tensor, is_input in arguments(plan):
         if is_input:
@@ -213,7 +226,8 @@ def _run_function(plan: Plan, name: str, layers: Sequence[LayerCode], fixed: Map
         note = "; the same bytes, no code" if layer.node.op.is_view else ""
         note += f"; {layer.reason}" if layer.reason else ""
         body += ["", f"/* {comment_text(describe(layer.node, layer.index) + note)} */"]
-        body += [line for call in layer.calls for line in call.lines()]
+        for call in layer.calls:
+            body += [rows[id(call)]] if id(call) in rows else call.lines()
     body.append("")
     for argument, tensor, is_input in arguments(plan):
         if not is_input:

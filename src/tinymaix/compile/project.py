@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinymaix.compile.choose import core_kernels, variants
-from tinymaix.compile.layers import dims, lower
+from tinymaix.compile.layers import dims, kernels_in_order, lower
 from tinymaix.compile.model_c import header, source
 from tinymaix.compile.selftest import harness, selftest
 from tinymaix.compile.text import identifier
@@ -28,6 +28,8 @@ from tinymaix.version import VERSION
 if TYPE_CHECKING:
     from tinymaix.compile.tune_trial import LayerTuning
 
+LITTLE = 0.02
+"""Part of the MACs below which a layer's speed is worth no code of its own in "balanced"."""
 AVR_NEAR_FLASH = 60_000
 AVR_LARGEST_ARRAY = 32_767
 """Bytes of constants, and of one array, that an AVR reaches with 16-bit pointers and indices."""
@@ -126,9 +128,25 @@ class Draft:
     def guess(self) -> list[Implementation]:
         """The choice without a trial: "ram" needs no larger arena than the portable kernels do."""
         first = [ways[0] for ways in self.variants]
+        if self.optimize == "balanced":
+            return self._sharing(first)
         if self.optimize != "ram":
             return first
         return self.fit(first, [node.op.macs(node) for node in self.nodes], self.portable_arena)
+
+    def _sharing(self, wanted: Sequence[Implementation]) -> list[Implementation]:
+        """What is wanted, but layers of little work take a way whose functions others need anyway, if there is one."""
+        work = [node.op.macs(node) for node in self.nodes]
+        little = [macs < LITTLE * sum(work) for macs in work]
+        kept = [self._functions(i, way) for i, way in enumerate(wanted) if not little[i]]
+        needed, chosen = frozenset[str]().union(*kept), list(wanted)
+        for i in (i for i, is_little in enumerate(little) if is_little):
+            chosen[i] = next((way for way in self.variants[i] if self._functions(i, way) <= needed), wanted[i])
+            needed |= self._functions(i, chosen[i])
+        return chosen
+
+    def _functions(self, index: int, way: Implementation) -> frozenset[str]:
+        return frozenset(kernel.name for kernel in kernels_in_order(self.alone(index, way).calls, self.own))
 
     def fit(self, wanted: Sequence[Implementation], worth: Sequence[float], arena: int) -> list[Implementation]:
         """What is wanted, those of the highest worth first, as long as the arena holds it; else a way that it holds."""
@@ -183,9 +201,10 @@ class Draft:
                 f"{AVR_NEAR_FLASH:,} and {AVR_LARGEST_ARRAY:,}. Use a smaller model or another chip"
             )
         intro = introduction(placed, core, name, weights)
+        compact = self.optimize in ("balanced", "flash") and not core.progmem
         files = {
             "model.h": header(placed, name, intro),
-            "model.c": source(placed, name, layers, self.own, intro),
+            "model.c": source(placed, name, layers, self.own, intro, compact),
             "selftest.c": selftest(placed, name, *self._golden),
             "harness.c": harness(placed, name),
         }

@@ -5,8 +5,13 @@ has eight bits below the point, and the rounding and the zero point fit into the
 
     y = saturate(((sum * multiplier) >> 32) >> shift)      sum = 256 * (x . w + bias) + offset
 
+A zero point far from the outputs of a channel with a small multiplier does not fit into a sum of 32 bits. Then zero
+point and rounding stand apart from it in ``center``, which is one for the layer:
+
+    y = saturate((center + ((sum * multiplier) >> 32)) >> shift)
+
 Where outputs of both signs occur, halves round away from zero: the sign of the sum selects one of two offsets. So that
-the sum keeps its sign, zero point and rounding stand apart from it then, in ``center``, which is one for the layer:
+the sum keeps its sign, ``center`` stands apart again:
 
     y = saturate((center + (((sum - (sum < 0 ? sign : 0)) * multiplier) >> 32)) >> shift)
 
@@ -35,6 +40,9 @@ SCALE = 256
 """Of the activations in the sums, unless a smaller one is asked for, as sums of very many taps need it."""
 SHIFTS = (12, 10, 9, 8, 6, 4)
 """Tried in order. Few are asked for, since each needs a kernel of its own."""
+Form = tuple[bool, bool]
+PLAIN, CENTERED, SIGNED = (False, False), (False, True), (True, True)
+"""The formulas above: whether the sign of the sum counts, whether zero point and rounding stand apart."""
 VARIED_SHIFT = 4
 """The shift where channels have their own before it."""
 _MOST = 22  # bits that both shifts take together, so that no integer of the proof overflows
@@ -56,8 +64,9 @@ class HighRequant:
     start: Ints  # int32, scale * bias + offset modulo 2**32
     sign: Ints  # [0, 2**31); all zero where not signed
     fixed: Array  # bool
-    signed: bool  # which of the two formulas
-    center: int  # 0 where not signed
+    signed: bool  # whether the sign of the sum counts
+    centered: bool  # whether zero point and rounding stand apart, as they always do where signed
+    center: int  # 0 where not centered
     shift: int
     right: Ints  # [0, 22); all zero where not varied
     scale: int  # of the activations
@@ -93,12 +102,14 @@ def prove_high_node(
     shifts: Sequence[int] = SHIFTS,
     varied: bool = False,
     scale: int = SCALE,
+    forms: Sequence[Form] = (PLAIN, SIGNED),
 ) -> HighRequant | None:
     """The fast form of an int8 convolution or fully connected node, None where none is found.
 
     channel_axis: the axis of the weights that numbers the output channels.
     varied: whether the kernel takes a shift of each channel, which is tried last.
     scale: of the activations in the kernel's sums.
+    forms: the formulas that the kernel has, in the order in which they are tried.
     """
     weights, bias = node.input(1), node.optional(2)
     assert weights.data is not None
@@ -106,9 +117,8 @@ def prove_high_node(
     given = np.zeros(len(flat), np.int64) if bias is None or bias.data is None else bias.data.reshape(-1)
     folded = given.astype(np.int64) - node.input(0).q.z * flat.sum(axis=1)
     limits = quantized_range(activation, node.output)
-    return prove_high(
-        *multipliers(node), node.output.q.z, *limits, *sum_interval(flat, folded), folded, shifts, varied, scale
-    )
+    accumulator = (*multipliers(node), node.output.q.z, *limits, *sum_interval(flat, folded), folded)
+    return prove_high(*accumulator, shifts, varied, scale, forms)
 
 
 def prove_high(
@@ -123,13 +133,14 @@ def prove_high(
     shifts: Sequence[int] = SHIFTS,
     varied: bool = False,
     scale: int = SCALE,
+    forms: Sequence[Form] = (PLAIN, SIGNED),
 ) -> HighRequant | None:
     """The fast form for each channel of an accumulator, None where none is found.
 
     Args:
         multiplier, shift: TFLM's, of each channel; zero, low, high: the output's zero point and clamp.
         sum_low, sum_high: the accumulator's interval; ``bias`` is what it begins with.
-        shifts, varied, scale: as for `prove_high_node`.
+        shifts, varied, scale, forms: as for `prove_high_node`.
     """
     steps = Steps.of(multiplier, shift, zero, low, high, sum_low, sum_high)
     if steps is None:
@@ -141,21 +152,20 @@ def prove_high(
         bits = 31 - np.frexp(steps.gain[:, 0] * 2.0**32 / scale)[1].astype(np.int64)
         ways.append((VARIED_SHIFT, np.clip(bits, VARIED_SHIFT, _MOST) - VARIED_SHIFT))
     for common, right in ways:
-        for signed in (False, True):
-            fast = _solve(steps, bias.astype(np.int64), zero, common, right, signed, scale)
+        for form in forms:
+            fast = _solve(steps, bias.astype(np.int64), zero, common, right, form, scale)
             if fast is not None:
                 return fast
     return None
 
 
-def _solve(
-    steps: Steps, bias: Ints, zero: int, shift: int, right: Ints, signed: bool, scale: int
-) -> HighRequant | None:
+def _solve(steps: Steps, bias: Ints, zero: int, shift: int, right: Ints, form: Form, scale: int) -> HighRequant | None:
     """The constants of each channel for given shifts and formula, None where one has none."""
+    signed, centered = form
     ideal = np.rint(steps.gain[:, 0] * np.exp2(32.0 + shift + right) / scale).astype(np.int64)
     if (ideal >= 2**31).any():
         return None
-    center = (zero << shift) + (1 << shift >> 1) if signed else 0
+    center = (zero << shift) + (1 << shift >> 1) if centered else 0
     target = ((steps.values << shift) - center) << (32 + right[:, None])
     multiplier, offset, sign = ideal.copy(), np.zeros_like(ideal), np.zeros_like(ideal)
     fixed = steps.gain[:, 0] == 0
@@ -175,9 +185,9 @@ def _solve(
     value = np.where(steps.at <= 0, steps.values, steps.low).max(axis=1, initial=steps.low)
     right = np.where(fixed, 0, right)
     multiplier = np.where(fixed, 1 << (9 + shift), multiplier)
-    start = np.where(fixed, (value - zero * signed) << 23, scale * bias + offset)
+    start = np.where(fixed, (value - zero * centered) << 23, scale * bias + offset)
     start = start.astype(np.int32).astype(np.int64)
-    fast = HighRequant(multiplier, start, sign, fixed, signed, center, shift, right, scale, clamp=False)
+    fast = HighRequant(multiplier, start, sign, fixed, signed, centered, center, shift, right, scale, clamp=False)
     results = [fast.finish(np.where(fixed, start, end)) for end in ends]
     clamp = any(bool((result < steps.low).any() or (result > steps.high).any()) for result in results)
     return replace(fast, clamp=clamp)

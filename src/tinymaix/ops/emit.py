@@ -53,6 +53,21 @@ class Kernel:
         return tuple((m[2], m[1].strip()) for p in parts if (m := re.fullmatch(r"(.*?)(\w+)", p, re.S)) and m[1])
 
 
+SMALL = Kernel(
+    "SMALL",
+    """\
+/* For functions whose time is spent in those that they call: as little code as can be */
+#if defined(__clang__)
+#define SMALL __attribute__((noinline, minsize))
+#elif defined(__GNUC__)
+#define SMALL __attribute__((noinline, optimize("Os")))
+#else
+#define SMALL
+#endif
+""",
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Constant:
     """An array that stands in flash beside the code: ``name`` is its C identifier."""

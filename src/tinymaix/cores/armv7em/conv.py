@@ -15,7 +15,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.fully_connected import one_row
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL, window
+from tinymaix.cores.armv7em.gather import GATHER_WINDOW, window
 from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream, forms
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.requantize import clamped
@@ -26,7 +26,7 @@ from tinymaix.cores.exact_high import HighRequant, prove_high_node
 from tinymaix.graph import Node, Tensor
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.ops.emit import SMALL, Implementation, Kernel, LayerCode
 from tinymaix.ops.fixed_point import quantized_range
 from tinymaix.plan import row_lead
 
@@ -97,12 +97,13 @@ def _emit(node: Node, op: Conv2D, requant: HighRequant, form: str, code: LayerCo
     rows = weights.reshape(out_c, kernel_h, kernel_w * in_c)
     if row_taps:
         rows = np.pad(rows, ((0, 0), (0, 0), (0, row_taps - kernel_w * in_c)))
-    product = Product.of(requant, form, out_c)
+    pixels = node.output.elements // out_c
+    product = Product.of(requant, form, out_c, pixels)
     code.call(
         Kernel("conv_pairs_s8", CONV_PAIRS_S8, (SMALL, WIDEN_PAIR, GATHER_WINDOW, COPY_ROWS, *product.kernels)),
         x=code.input(0),
         y=code.output(),
-        stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, form)),
+        stream=code.constant("weights", block_stream(rows.reshape(out_c, -1), requant, form, pixels)),
         columns=f"(uint32_t *){code.scratch}",
         zero_x=node.input(0).q.z,
         **product.arguments,

@@ -20,7 +20,7 @@ from tinymaix.cores.armv7em.depthwise_taps import Tile
 from tinymaix.cores.armv7em.depthwise_widen import LANES, widen_rows
 from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.core import Core
-from tinymaix.cores.exact_high import HighRequant, prove_high_node
+from tinymaix.cores.exact_high import CENTERED, PLAIN, SIGNED, HighRequant, prove_high_node
 from tinymaix.graph import Array, Node
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
@@ -135,7 +135,9 @@ def choose_depthwise_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[
     layer = Layer.of(node, op)
     if node.output.dtype != np.int8 or optimize == "flash":
         return ()
-    requant = prove_high_node(node, op.activation, 3, varied=True)
+    # A center takes one more load of four outputs; where code is to be small, layers that need one share their kernel.
+    forms = (PLAIN, CENTERED, SIGNED) if optimize == "speed" else (CENTERED, SIGNED)
+    requant = prove_high_node(node, op.activation, 3, varied=True, forms=forms)
     if requant is None:
         return ()
     plain = direct(node, op, requant)
@@ -205,7 +207,6 @@ def _emit(node: Node, layer: Layer, dot: Dot, code: LayerCode) -> None:
         pairs=tile.pairs(layer.out_w),
         inside=layer.inside(tile),
         lanes=tile.lanes,
-        in_rows=tile.in_rows,
         most_rows=tile.rows,
         usual_rows=tile.usual_rows,
         turn=tile.turn,
@@ -220,15 +221,16 @@ typedef void depthwise_widen(uint32_t *to, const int8_t *x, int in_c, uint32_t z
                              int left, int width);
 
 /* Depthwise convolution, int8 NHWC, up to most_rows output rows at a time for ``lanes`` of the channels. ``widen``
- * makes ``pairs`` of pixels of the in_rows input rows under them, ``inside`` pixels of them in the image; ``dot`` sums.
+ * makes ``pairs`` of pixels of the input rows under them, ``inside`` pixels of them in the image; ``dot`` sums.
  * A channel has ``words`` of weights and constants. */
 static __attribute__((noinline)) void depthwise_s8(
     const int8_t *x, int8_t *y, const int32_t *channels, uint32_t *plane, depthwise_widen *widen, depthwise_dot *dot,
     int zero_x, int32_t center, int batches, int in_h, int in_w, int in_c, int out_h, int out_w, int depth_multiplier,
-    int stride_h, int span_h, int pad_top, int pad_left, int pairs, int inside, int lanes, int in_rows, int most_rows,
+    int stride_h, int span_h, int pad_top, int pad_left, int pairs, int inside, int lanes, int most_rows,
     int usual_rows, int turn, int words)
 {
     int out_c = in_c * depth_multiplier, row = in_w * in_c, down = out_w * out_c;
+    int in_rows = (most_rows - 1) * stride_h + span_h;
     uint32_t zero = (uint32_t)zero_x & 0xFFFFu, zeros = (zero & 0xFFu) * 0x01010101u;
     for (int n = 0; n < batches; n++, x += in_h * row, y += out_h * down)
         for (int first = 0, rows = 0; first + rows < out_h;) {

@@ -97,7 +97,8 @@ class Dot:
         parts = ["depthwise_dot", f"{tile.kernel[0]}x{tile.kernel[1]}", f"s{_pair(tile.stride)}"]
         parts += [f"d{_pair(tile.dilation)}"] * (tile.dilation != (1, 1)) + [f"r{tile.rows}"]
         parts += [f"c{tile.lanes}"] * (tile.lanes != 4) + ["single"] * (tile.turn == 1) + ["down"] * (not self.across)
-        parts += ["even"] * (not self.odd) + ["signed"] * self.requant.signed + ["varied"] * self.requant.varied
+        parts += ["even"] * (not self.odd) + ["varied"] * self.requant.varied
+        parts += ["signed"] * self.requant.signed + ["centered"] * (self.requant.centered > self.requant.signed)
         parts += [str(self.requant.shift)]
         parts += [f"{self.distances.step}_{self.distances.down}"] if self.distances else []
         return "_".join(parts)

@@ -101,9 +101,9 @@ def _finish(dot: Dot, sums: Sequence[str], spare: Sequence[str]) -> list[str]:
         lines += [f"ldr {b}, {right}"]
         for total in sums:
             lines += [f"smmul {total}, {total}, {a}", f"asr {total}, {total}, {b}"]
-        lines += [f"ldr {b}, {center}"] if requant.signed else []
-        lines += [f"add {total}, {total}, {b}" for total in sums if requant.signed]
-    elif requant.signed:
+        lines += [f"ldr {b}, {center}"] if requant.centered else []
+        lines += [f"add {total}, {total}, {b}" for total in sums if requant.centered]
+    elif requant.centered:
         lines += [f"ldr {b}, {center}", *(f"smmla {total}, {total}, {a}, {b}" for total in sums)]
     else:
         lines += [f"smmul {total}, {total}, {a}" for total in sums]

@@ -11,7 +11,6 @@ from functools import partial
 import numpy as np
 
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
-from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.gemm import forms
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
@@ -19,7 +18,7 @@ from tinymaix.cores.armv7em.weights import padded, stream, widths
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import SCALE, HighRequant, prove_high_node
 from tinymaix.graph import Node
-from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.ops.emit import SMALL, Implementation, Kernel, LayerCode
 from tinymaix.ops.fixed_point import quantized_range
 from tinymaix.ops.fully_connected import FullyConnected
 
@@ -39,7 +38,8 @@ def choose_fully_connected(node: Node, core: Core, optimize: str) -> Sequence[Im
     if requant is None:
         return ()
     ways = [one_row(node, requant, wide) for wide in widths(optimize)] if single else []
-    ways = ways or [pointwise(node, requant, form) for form in forms(optimize)]
+    if not single or (optimize != "speed" and requant.scale == SCALE):  # of one row half the work is in vain
+        ways += [pointwise(node, requant, form) for form in forms(optimize)]
     limits = quantized_range(op.activation, node.output)
     return [clamped(way, node, requant.clamp, limits) for way in ways]
 

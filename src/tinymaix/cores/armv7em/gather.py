@@ -1,11 +1,11 @@
-"""What the convolutions share: shapes as arguments, windows that reach over the border, an attribute of outer loops."""
+"""What the convolutions share: shapes as arguments, windows that reach over the border."""
 
 from __future__ import annotations
 
 from tinymaix.graph import Node
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinymaix.ops.emit import Kernel
+from tinymaix.ops.emit import SMALL, Kernel
 
 
 def geometry(node: Node, op: Conv2D | DepthwiseConv2D) -> dict[str, int]:
@@ -21,20 +21,6 @@ def window(node: Node, op: Conv2D | DepthwiseConv2D) -> dict[str, int]:
     kernel = {"kernel_h": kernel_h, "kernel_w": kernel_w, "stride_h": op.stride[0], "stride_w": op.stride[1]}
     return {**geometry(node, op), **kernel, "dilation_h": op.dilation[0], "dilation_w": op.dilation[1]}
 
-
-SMALL = Kernel(
-    "SMALL",
-    """\
-/* For functions whose time is spent in those that they call: as little code as can be */
-#if defined(__clang__)
-#define SMALL __attribute__((noinline, minsize))
-#elif defined(__GNUC__)
-#define SMALL __attribute__((noinline, optimize("Os")))
-#else
-#define SMALL
-#endif
-""",
-)
 
 GATHER_WINDOW = Kernel(
     "gather_window",

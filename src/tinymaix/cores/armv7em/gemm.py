@@ -3,7 +3,8 @@
 Columns are activations times 256 as halfwords, the two columns side by side: (c0, c2) of the first, of the second,
 (c1, c3) of the first, of the second, and so on. A turn is unrolled, and entered in its middle where it does more than
 what is left over of the taps. All of it is one function in assembly, since eight sums, four operands and two pointers
-take every register that there is. Channels that fill no four are left to a function that takes two a turn.
+take every register that there is. Channels that fill no four are left to a function that takes two a turn, or filled up
+to four where that function would be much code for little work.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ TURN = {4: 16, 2: 8}
 Y, NEXT, COLUMNS, ENTRY, END, LAST, FRAME = 0, 4, 8, 12, 16, 20, 24
 """Bytes from the stack pointer. Saved registers lie above the frame, arguments that fill no register above those."""
 ARGUMENTS = FRAME + 36
-NEXT_ARGUMENT, CHANNELS, CENTER, SIGNED = (ARGUMENTS + 4 * i for i in range(4))
+NEXT_ARGUMENT, CHANNELS, CENTER = (ARGUMENTS + 4 * i for i in range(3))  # behind CENTER, whether signs count
 
 
 def forms(optimize: str) -> tuple[str, ...]:
@@ -40,21 +41,30 @@ def forms(optimize: str) -> tuple[str, ...]:
     return (HALFWORDS, OVERLAPPED, BYTES) if optimize == "speed" else (BYTES, HALFWORDS, OVERLAPPED)
 
 
-def blocks(out_c: int) -> list[int]:
-    """Channels of each block: fours, and twos for what is left, the last of which may have one that does not count."""
+FILLED = 16
+"""Channels from which on up to three that do not count are little work."""
+
+
+def blocks(out_c: int, pixels: int, form: str) -> list[int]:
+    """Channels of each block: fours, and twos for what is left; the last block may have channels that do not count.
+
+    Layers with weights as bytes, the choice where code is to be small, have twos only where they save a lot.
+    """
+    if form == BYTES and (out_c >= FILLED or out_c % 4 == 3 or pixels <= 2):
+        return [4] * -(-out_c // 4)
     return [4] * (out_c // 4) + [2] * (-(-(out_c % 4) // 2))
 
 
-def block_stream(weights: Array, requant: HighRequant, form: str) -> Array:
+def block_stream(weights: Array, requant: HighRequant, form: str, pixels: int) -> Array:
     """The words of a layer in the order in which `dot_columns` reads them. weights: (channels, taps) int8.
 
     A block is the first values of its sums; of every two taps a word of each channel, halfwords, or for BYTES a word of
-    every two channels, whose even bytes are the taps of the first; of each channel what finishes its sum, as in
-    `HighRequant.constants`, but all three where channels have shifts of their own.
+    every two channels, whose even bytes are the taps of the first; the signs where the layer is signed, then the
+    multipliers; but of each channel all of multiplier, sign and right where channels have shifts of their own.
     """
     channels, taps = weights.shape
     wide = form != BYTES
-    sizes = blocks(channels)
+    sizes = blocks(channels, pixels, form)
     rows = np.zeros((sum(sizes), padded(taps)), np.int8)
     rows[:channels, :taps] = np.where(requant.fixed[:, None], 0, weights)
     order = np.arange(padded(taps)).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)  # as widening leaves activations
@@ -64,15 +74,15 @@ def block_stream(weights: Array, requant: HighRequant, form: str) -> Array:
     else:  # two channels' (w0, w1) and (v0, v1) -> bytes w0 v0 w1 v1
         two = np.moveaxis(pairs.reshape(len(rows) // 2, 2, -1, 2), 1, 3)
         words = np.ascontiguousarray(two).reshape(len(rows) // 2, -1, 4).view("<i4")[..., 0]
-    width = 3 if requant.varied else 1 + requant.signed
-    start, constants = np.zeros(len(rows), np.int64), np.zeros((len(rows), width), np.int64)
+    start, constants = np.zeros(len(rows), np.int64), np.zeros((len(rows), 3), np.int64)
     start[:channels] = requant.start
-    constants[:channels] = np.stack([requant.multiplier, requant.sign, requant.right][:width], axis=1)
+    constants[:channels] = np.stack([requant.multiplier, requant.sign, requant.right], axis=1)
     parts, at = [], 0
     for size in sizes:
         block = slice(at, at + size)
         part = words[block] if wide else words[at // 2 : (at + size) // 2]
-        parts += [start[block], part.T.reshape(-1), constants[block].reshape(-1)]
+        finish = constants[block] if requant.varied else constants[block][:, [1, 0][not requant.signed :]].T
+        parts += [start[block], part.T.reshape(-1), finish.reshape(-1)]
         at += size
     return np.concatenate(parts).astype(np.int32)
 
@@ -125,8 +135,8 @@ def _sums(channels: int, form: str, label: int) -> list[str]:
     ]
 
 
-def _finish(channels: int, shift: int, varied: bool, label: int) -> list[str]:
-    """The sums of a block to int8, in place, by the formula that the layer's flag says."""
+def _finish(channels: int, shift: int, varied: bool, label: int) -> tuple[list[str], list[str]]:
+    """The sums of a block to int8, in place, and behind the function what comes before that where signs count."""
     sums = SUMS[: 2 * channels]
     asr = f", asr #{shift}" if shift else ""
     if varied:
@@ -137,20 +147,16 @@ def _finish(channels: int, shift: int, varied: bool, label: int) -> list[str]:
                 lines += [f"and lr, r3, {total}, asr #31", f"sub {total}, {total}, lr"]
                 lines += [f"smmul {total}, {total}, r2", f"ldr lr, [sp, #{CENTER}]"]
                 lines += [f"asr {total}, {total}, r12", f"add {total}, {total}, lr", f"ssat {total}, #8, {total}{asr}"]
-        return lines
-    signed = [f"ldr r12, [sp, #{CENTER}]"]
-    for channel in range(channels):
-        signed += ["ldrd r2, r3, [r0], #8"]
-        for total in sums[2 * channel : 2 * channel + 2]:
-            signed += [f"and lr, r3, {total}, asr #31", f"sub {total}, {total}, lr"]
-            signed += [f"smmla {total}, {total}, r2, r12", f"ssat {total}, #8, {total}{asr}"]
-    multipliers = ("r2", "r3", "r12", "lr")[:channels]
-    plain = [f"ldm.w r0!, {{{', '.join(multipliers)}}}"]
-    for channel, multiplier in enumerate(multipliers):
-        for total in sums[2 * channel : 2 * channel + 2]:
-            plain += [f"smmul {total}, {total}, {multiplier}", f"ssat {total}, #8, {total}{asr}"]
-    return [f"ldr r2, [sp, #{SIGNED}]", "cmp r2, #0", f"beq.w {label}f", *signed, f"b.w {label + 1}f", f"{label}:",
-            *plain, f"{label + 1}:"]  # fmt: skip
+        return lines, []
+    constants = ("r2", "r3", "r12", "lr")[:channels]
+    load = f"ldm.w r0!, {{{', '.join(constants)}}}"
+    lines = [f"ldrd r1, r2, [sp, #{CENTER}]", "cmp r2, #0", f"bne.w {label + 1}f", f"{label}:", load]
+    for i, total in enumerate(sums):
+        lines += [f"smmla {total}, {total}, {constants[i // 2]}, r1", f"ssat {total}, #8, {total}{asr}"]
+    apart = [f"{label + 1}:", load]
+    for i, total in enumerate(sums):
+        apart += [f"and r1, {constants[i // 2]}, {total}, asr #31", f"sub {total}, {total}, r1"]
+    return lines, [*apart, f"ldr r1, [sp, #{CENTER}]", f"b.w {label}b"]
 
 
 def _fours() -> list[str]:
@@ -190,8 +196,12 @@ def _twos() -> list[str]:
 def dot_columns(requant: HighRequant, form: str, block: int) -> Kernel:
     """The kernel for blocks of 4 or 2: dot_columns_4_12(stream, columns, end, y, next, channels, center, is_signed)."""
     shift, varied = requant.shift, requant.varied
+    finish, apart = _finish(block, shift, varied, 3)
     name = f"dot_columns_{block}{form}{'_varied' if varied else ''}_{shift}"
-    width, right = ("3", "constants[3 * i + 2]") if varied else ("is_signed ? 2 : 1", "0")
+    width = "3" if varied else "is_signed ? 2 : 1"
+    multiplier, sign, right = f"constants[i + (width - 1) * {block}]", "is_signed ? constants[i] : 0", "0"
+    if varied:
+        multiplier, sign, right = (f"constants[3 * i{offset}]" for offset in ("", " + 1", " + 2"))
     code = [
         "push {r4-r11, lr}",
         f"sub sp, #{FRAME}",
@@ -203,11 +213,12 @@ def dot_columns(requant: HighRequant, form: str, block: int) -> Kernel:
         *_enter(block, form, 2),
         "1:",
         *_sums(block, form, 2),
-        *_finish(block, shift, varied, 3),
+        *finish,
         *(_fours() if block == 4 else _twos()),
         "5:",
         f"add sp, #{FRAME}",
         "pop {r4-r11, pc}",
+        *apart,
     ]
     wide = form != BYTES
     word = "(uint32_t)*w" if wide else "even_bytes((uint32_t)*w >> i % 2 * 8)"
@@ -241,7 +252,7 @@ static {prototype}
                 for (int step = 0; step < steps; step++, w += {block}{per_word})
                     sum += dot_pair({word}, columns[2 * step + column]);
                 y[channel + i + column * next] = finished_s8(
-                    sum, constants[width * i], is_signed ? constants[width * i + 1] : 0, {right}, center, {shift});
+                    sum, {multiplier}, {sign}, {right}, center, {shift});
             }}
         stream = constants + width * {block};
     }}
@@ -261,15 +272,23 @@ typedef const int32_t *dot_columns(
     const int32_t *stream, const uint32_t *columns, const uint32_t *end, int8_t *y, int next, int channels,
     int32_t center, int is_signed);
 
-/* Two columns of activations with all channels. A layer whose channels are all fours has no `twos`, and vice versa. */
+/* Two columns of activations with all channels. The last ones, where they are no four, are left to `twos`, or to
+ * `fours` if there is none, which fills them up. */
 static inline void multiply_columns(
     dot_columns *fours, dot_columns *twos, const int32_t *stream, const uint32_t *columns, const uint32_t *end,
     int8_t *y, int next, int out_c, int32_t center, int is_signed)
 {
     if (out_c >= 4)
         stream = fours(stream, columns, end, y, next, out_c / 4 * 4, center, is_signed);
-    if (out_c % 4 != 0)
-        twos(stream, columns, end, y + out_c / 4 * 4, next, out_c % 4, center, is_signed);
+    y += out_c / 4 * 4;
+    if (out_c % 4 != 0 && twos)
+        twos(stream, columns, end, y, next, out_c % 4, center, is_signed);
+    else if (out_c % 4 != 0) {
+        int8_t last[8];
+        fours(stream, columns, end, last, 4, 4, center, is_signed);
+        memcpy(y, last, (size_t)(out_c % 4));
+        memcpy(y + next, last + 4, (size_t)(out_c % 4));
+    }
 }
 """,
 )
@@ -283,10 +302,11 @@ class Product:
     arguments: Mapping[str, Argument]
 
     @staticmethod
-    def of(requant: HighRequant, form: str, out_c: int) -> Product:
-        """For a layer of ``out_c`` channels."""
-        fours = dot_columns(requant, form, 4) if out_c >= 4 else None
-        twos = dot_columns(requant, form, 2) if out_c % 4 else None
+    def of(requant: HighRequant, form: str, out_c: int, pixels: int) -> Product:
+        """For a layer of ``out_c`` channels and ``pixels`` columns."""
+        sizes = blocks(out_c, pixels, form)
+        fours = dot_columns(requant, form, 4) if 4 in sizes else None
+        twos = dot_columns(requant, form, 2) if 2 in sizes else None
         return Product(
             (*filter(None, (fours, twos)), MULTIPLY_COLUMNS),
             {

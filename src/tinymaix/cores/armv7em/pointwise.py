@@ -5,12 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly
-from tinymaix.cores.armv7em.gather import SMALL
 from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Node
-from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.ops.emit import SMALL, Implementation, Kernel, LayerCode
 
 LOAD_4 = Kernel(
     "load_4",
@@ -91,8 +90,8 @@ def pointwise(node: Node, requant: HighRequant, form: str) -> Implementation:
 def _emit(node: Node, requant: HighRequant, form: str, taps: int, out_c: int, pixels: int, code: LayerCode) -> None:
     weights = node.input(1).data
     assert weights is not None
-    words = block_stream(weights.reshape(out_c, taps), requant, form)
-    product = Product.of(requant, form, out_c)
+    words = block_stream(weights.reshape(out_c, taps), requant, form, pixels)
+    product = Product.of(requant, form, out_c, pixels)
     code.call(
         Kernel("pointwise_s8", POINTWISE_S8, (SMALL, WIDEN_PAIR, *product.kernels)),
         x=code.input(0),

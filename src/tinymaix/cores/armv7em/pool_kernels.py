@@ -10,7 +10,7 @@ from functools import cache
 
 from tinymaix.cores.armv7em.pointwise import LOAD_4
 from tinymaix.cores.armv7em.requantize import LARGER_4, SATURATED_S8, WEIGHTED
-from tinymaix.ops.emit import Kernel
+from tinymaix.ops.emit import SMALL, Kernel
 from tinymaix.ops.window import Pair
 
 UNROLLED = 3
@@ -119,7 +119,7 @@ def _loops(reduction: Reduction) -> Kernel:
         name,
         f"""\
 /* {reduction.comment} of a window of any size */
-static void {name}(
+static SMALL void {name}(
     const int8_t *window, int8_t *y{reduction.parameters}, int channels, int row_step, int rows, int columns)
 {{
     const int step = channels;
@@ -146,7 +146,7 @@ static void {name}(
     }}
 }}
 """,
-        (LOAD_4, *reduction.needs),
+        (SMALL, LOAD_4, *reduction.needs),
     )
 
 

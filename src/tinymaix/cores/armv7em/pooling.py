@@ -108,7 +108,8 @@ def _sizes(x: tuple[int, int, int], out: Pair, pool: Pair, stride: Pair, pad: Pa
 
 
 def _emit(reduction: Reduction, pool: Pair, cut: bool, arguments: dict[str, Argument], code: LayerCode) -> None:
-    kernel = pool_kernel(reduction, pool if max(pool) <= UNROLLED else None, cut)
+    many = arguments["out_h"] != 1 or arguments["out_w"] != 1  # for one window loops are quick enough
+    kernel = pool_kernel(reduction, pool if max(pool) <= UNROLLED and many else None, cut)
     taken = {name for name, _ in kernel.parameters}
     given = {name: value for name, value in arguments.items() if name in taken}
     code.call(kernel, x=code.input(0), y=code.output(), **given)

@@ -16,12 +16,12 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW, SMALL, geometry
+from tinymaix.cores.armv7em.gather import GATHER_WINDOW, geometry
 from tinymaix.cores.armv7em.winograd_kernels import BLOCK, POSITIONS, dot_positions, input_transform, output_transform
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
-from tinymaix.ops.emit import Implementation, Kernel, LayerCode
+from tinymaix.ops.emit import SMALL, Implementation, Kernel, LayerCode
 from tinymaix.plan import row_lead
 
 FILTER = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
