@@ -2,9 +2,10 @@
 
     python bench/quantize.py [FOLDER] [--ranges minmax|percentile|mse|kl] [--only WORD]
 
-FOLDER is the shared folder; default: TINYMAIX_SHARED, or shared beside the repository. Calibration data: the 100 pictures
-of TinyMaix for MNIST, its 50 pictures for mbnet128, which has no labels (the share of pictures where the first class is
-that of float). CIFAR-10, keywords and persons have no separate calibration set: every 8th sample calibrates, all count.
+FOLDER is the shared folder; default: TINYMAIX_SHARED, or shared beside the repository. Calibration data: the 100
+pictures of TinyMaix for MNIST, its 50 pictures for mbnet128, which has no labels (the share of pictures where the first
+class is that of float). CIFAR-10, keywords and persons have no separate calibration set: every 8th sample calibrates,
+all count.
 """
 
 from __future__ import annotations

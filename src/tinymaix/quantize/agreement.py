@@ -68,7 +68,7 @@ def agreement(graph: Graph, integers: Graph, samples: Samples) -> Agreement:
 
 
 def real_outputs(graph: Graph, inputs: Sequence[Sequence[Array]]) -> list[Array]:
-    """The outputs for real inputs as real numbers, each (samples, *shape); integers without a scale stay as they are."""
+    """The outputs for real inputs as real numbers, each (samples, *shape)."""
     raw = [[raw_values(t, a) for t, a in zip(graph.inputs, sample, strict=True)] for sample in inputs]
     values = run_float(graph, raw, graph.outputs)
     return [real_values(t, values[id(t)]) for t in graph.outputs]

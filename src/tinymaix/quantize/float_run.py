@@ -23,6 +23,7 @@ from tinymaix.ops.fully_connected import FullyConnected
 from tinymaix.ops.lookup import Unary
 from tinymaix.ops.pooling import Pool2D
 from tinymaix.ops.quantize import Quantize
+from tinymaix.ops.recurrent import Recurrent
 from tinymaix.ops.reduction import Reduction
 from tinymaix.ops.resize import Resize
 from tinymaix.ops.softmax import Softmax
@@ -34,7 +35,7 @@ Values = dict[int, Array]
 CHUNK_BYTES = 64 << 20
 """Room for the values of the samples that are run together."""
 
-BY_ROWS = (Conv2D, DepthwiseConv2D, TransposeConv, Pool2D, Unary, Softmax, Resize, Quantize)
+BY_ROWS = (Conv2D, DepthwiseConv2D, TransposeConv, Pool2D, Unary, Softmax, Resize, Quantize, Recurrent)
 """Operators of one computed input that treat each index of the first axis alike and apart."""
 
 

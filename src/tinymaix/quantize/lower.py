@@ -15,7 +15,9 @@ from tinymaix.ops.dequantize import Dequantize
 from tinymaix.ops.pad_v2 import PadV2
 from tinymaix.ops.quantize import Quantize
 from tinymaix.quantize import rules
+from tinymaix.quantize.prepare import Prepared
 from tinymaix.quantize.ranges import Range, Ranges, quantization
+from tinymaix.quantize.recurrent import LstmWithCell, integer_lstm
 from tinymaix.quantize.scheme import Scheme
 from tinymaix.quantize.types import NodeTypes, node_types
 from tinymaix.quantize.weights import quantized_bias, quantized_weights, weight_quantization
@@ -23,13 +25,13 @@ from tinymaix.quantize.weights import quantized_bias, quantized_weights, weight_
 FLOAT = "float32"
 
 
-def lower(graph: Graph, ranges: Ranges, scheme: Scheme) -> Graph:
-    """The graph in integers: the same nodes in the same order, and conversions between them.
+def lower(prepared: Prepared, ranges: Ranges, scheme: Scheme) -> Graph:
+    """The prepared graph in integers: the same nodes in the same order, and conversions between them.
 
     Raises:
         ModelError: the scheme names a layer that is not there, or weights hold NaN.
     """
-    return _Lowering(graph, ranges, scheme).run()
+    return _Lowering(prepared.graph, ranges, scheme, node_types(prepared.graph, scheme, prepared.wide)).run()
 
 
 @dataclass
@@ -37,21 +39,22 @@ class _Lowering:
     graph: Graph
     ranges: Ranges
     scheme: Scheme
-    types: NodeTypes = field(init=False)
+    types: NodeTypes
     forms: dict[int, dict[str, Tensor]] = field(default_factory=dict)  # by id of the float tensor and type; home first
     roots: dict[int, Tensor] = field(default_factory=dict)  # by id: the tensor whose range a tensor is to have
     constants: dict[tuple[int, bytes, str], Tensor] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
-    floats: list[str] = field(default_factory=list)  # why nodes stay as they are
+    notes: list[str] = field(default_factory=list)  # why nodes are not as the scheme asks
 
     def run(self) -> Graph:
-        self.types = node_types(self.graph, self.scheme)
         self._hand_back()
         inputs = [self._given(t) for t in self.graph.inputs]
         for node in self.graph.nodes:
             if not any(t.dtype == np.float32 for t in (*node.present, *node.outputs)):
                 self._keep(node)
-            elif not self._integer(node, self.types[id(node)]):
+            elif isinstance(node.op, LstmWithCell):
+                self._lstm(node)
+            elif not self._integer(node, self.types[node]):
                 self._float(node)
         outputs = [self._result(t) for t in self.graph.outputs]
         notes = [*self.graph.notes, *self._notes(inputs)]
@@ -121,7 +124,13 @@ class _Lowering:
     def _integer(self, node: Node, kind: str) -> bool:
         """Add the node in integers; False where it has no such form, which a note will say."""
         if kind == FLOAT:
+            if self.types.wanted(node) != FLOAT:
+                self.notes.append(f"computed with floats, as it has no integer form: {node.op.kind} '{node.name}'")
             return False
+        if kind != self.types.wanted(node):
+            self.notes.append(
+                f"computed with {kind}, as it has no {self.types.wanted(node)}: {node.op.kind} '{node.name}'"
+            )
         before, forms = len(self.nodes), {i: dict(f) for i, f in self.forms.items()}
         outputs = [self._made(t, kind, None) if t.dtype == np.float32 else t for t in node.outputs]
         q = self._output_scale(node, kind)
@@ -142,12 +151,25 @@ class _Lowering:
         if problems := candidate.op.problems(candidate):
             del self.nodes[before:]
             self.forms = forms
-            self.floats.append(f"{node.op.kind} '{node.name}': {problems[0]}")
+            self.notes.append(f"computed with floats: {node.op.kind} '{node.name}', since {problems[0]}")
             return False
         self.nodes.append(candidate)
         for tensor, made in zip(node.outputs, outputs, strict=True):
             self._home(tensor, made)
         return True
+
+    def _lstm(self, node: Node) -> None:
+        """TFLite's int8 LSTM, which keeps its states from run to run."""
+        y, cell = node.outputs
+        made = self._made(y, "int8", self._range_of(y, "int8"))
+        layer = integer_lstm(node, self._as(node.input(0), "int8"), made, self.ranges.of(cell, "int16"))
+        if problems := layer.op.problems(layer):
+            raise ModelError(
+                f"{node.name}: {problems[0]}; let the layer stay as it is with --layer {node.name}=float32"
+            )
+        self.nodes.append(layer)
+        self._home(y, made)
+        self.notes.append(f"LSTM '{node.name}' keeps its states from run to run: reset them before each sequence")
 
     def _output_scale(self, node: Node, kind: str) -> Quantization | None:
         """The quantization of the outputs; None where it is that of input 0."""
@@ -216,7 +238,7 @@ class _Lowering:
             for t, old in zip(inputs, self.graph.inputs, strict=True)
             if t.dtype != old.dtype
         ]
-        return [*notes, *(f"computed with floats: {reason}" for reason in self.floats)]
+        return [*notes, *self.notes]
 
 
 def quantized(data: Array, q: Quantization, kind: str) -> Array:

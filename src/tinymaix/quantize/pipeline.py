@@ -26,21 +26,21 @@ def run(graph: Graph, samples: Samples, scheme: Scheme | None = None, progress: 
         say("equalizing channel ranges")
         graph = equalize(graph, samples, scheme.per_channel)
     prepared = prepare(graph, scheme)
-    observed = observe(prepared, samples.inputs, scheme.ranges != "minmax", say)
+    observed = observe(prepared.graph, samples.inputs, scheme.ranges != "minmax", say)
     say("choosing ranges")
-    ranges = find_ranges(prepared, observed, scheme.ranges)
+    ranges = find_ranges(prepared.graph, observed, scheme.ranges, prepared.together)
     say("lowering to integers")
     result = lower(prepared, ranges, scheme)
     if scheme.round == "learned":
         from tinymaix.quantize.rounding import learn_rounding
 
-        result = learn_rounding(prepared, result, samples, say)
+        result = learn_rounding(prepared.graph, result, samples, say)
     if scheme.correct_bias:
         from tinymaix.quantize.correct import correct_biases
 
         say("correcting biases")
-        result = correct_biases(prepared, result, samples)
-    silent = [t.name for node in prepared.nodes for t in node.outputs if _is_zero(observed.get(id(t)))]
+        result = correct_biases(prepared.graph, result, samples)
+    silent = [t.name for node in prepared.graph.nodes for t in node.outputs if _is_zero(observed.get(id(t)))]
     if silent:
         result.notes.append(f"always 0 on the calibration data: {', '.join(silent[:10])}; is the data like real data?")
     return result

@@ -6,8 +6,9 @@ their quantized form (as in Migacz, 8-bit inference with TensorRT, 2017, for ran
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -47,17 +48,26 @@ class Ranges:
         return (self.whole if kind == "int16" else self.chosen)[id(tensor)]
 
 
-def find_ranges(graph: Graph, observed: Mapping[int, Observed], method: str) -> Ranges:
-    """The ranges of all that was observed, by one of `scheme.RANGES`; inputs of the graph keep all their values."""
+def find_ranges(
+    graph: Graph, observed: Mapping[int, Observed], method: str, together: Sequence[Sequence[Tensor]] = ()
+) -> Ranges:
+    """The ranges of all that was observed, by one of `scheme.RANGES`; inputs of the graph keep all their values.
+
+    Args:
+        together: tensors that are to have one range.
+    """
     whole = {i: Range(min(o.low, 0.0), max(o.high, 0.0)) for i, o in observed.items()}
-    if method == "minmax":
-        return Ranges(whole, whole)
     given = {id(t) for t in graph.inputs}
-    search = METHODS[method]
-    chosen = {
-        i: whole[i] if i in given or o.low == o.high or not o.counts.size else search(o, whole[i])
-        for i, o in observed.items()
-    }
+    chosen = dict(whole)
+    if method != "minmax":
+        for i, o in observed.items():
+            if i not in given and o.low != o.high and o.counts.size:
+                chosen[i] = METHODS[method](o, whole[i])
+    for ranges in (whole, chosen):
+        for tensors in together:
+            known = [id(t) for t in tensors if id(t) in ranges]
+            if known:
+                ranges.update(dict.fromkeys(known, reduce(Range.union, (ranges[i] for i in known))))
     return Ranges(whole, chosen)
 
 

@@ -7,6 +7,7 @@ from tinymaix.ops.move import Move
 from tinymaix.ops.pooling import Pool2D
 from tinymaix.ops.resize import Resize
 from tinymaix.quantize.ranges import Range
+from tinymaix.quantize.recurrent import LstmWithCell
 from tinymaix.quantize.weights import CHANNEL_AXIS
 
 FIXED: dict[tuple[str, str], tuple[float, int]] = {
@@ -20,11 +21,17 @@ FIXED: dict[tuple[str, str], tuple[float, int]] = {
 }
 """(scale, zero point) that the output always has, by kind and type."""
 
-SHARING = ("CONCATENATION", "PACK", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2", "PADV2")
-"""Operators that put raw values of several tensors together, so that one scale must serve them all."""
+SHARING = ("CONCATENATION", "PACK", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2", "PADV2", "RELU6")
+"""Operators that put raw values of several tensors together, so that one scale must serve them all; and RELU6, of which
+TFLM only clamps raw values."""
 
 FOLLOWING = ("REDUCE_MAX", "REDUCE_MIN")
 """Operators beside moves, pools and resizes whose output has the scale of their input."""
+
+
+def types(node: Node) -> tuple[str, ...]:
+    """The types that a node may be given."""
+    return ("int8",) if isinstance(node.op, LstmWithCell) else node.op.types
 
 
 def is_weighted(node: Node) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from tinymaix.graph import Graph, ModelError, Node
@@ -13,41 +14,52 @@ from tinymaix.quantize.weights import INT4_KINDS
 
 @dataclass(frozen=True)
 class NodeTypes:
-    """Types of activations by id of the node, and the nodes whose weights have 4 bits."""
+    """Types of activations by id of the node, what they were wanted to be, and the nodes whose weights have 4 bits."""
 
     activations: dict[int, str]
+    asked: dict[int, str]
     int4: frozenset[int]
 
-    def __getitem__(self, node: int) -> str:
-        return self.activations[node]
+    def __getitem__(self, node: Node) -> str:
+        return self.activations[id(node)]
+
+    def wanted(self, node: Node) -> str:
+        return self.asked[id(node)]
 
     def bits(self, node: Node) -> int:
         return 4 if id(node) in self.int4 else 8
 
 
-def node_types(graph: Graph, scheme: Scheme) -> NodeTypes:
+def node_types(graph: Graph, scheme: Scheme, wide: Collection[int] = ()) -> NodeTypes:
     """The types for a scheme. A node that only moves values takes them in the type that they come in.
+
+    Args:
+        wide: ids of nodes that are int16 where the scheme does not name their layer.
 
     Raises:
         ModelError: the scheme names a layer that is not there.
     """
     _check_names(graph, scheme)
     activations: dict[int, str] = {}
+    asked: dict[int, str] = {}
     makers: dict[int, Node] = {}
     int4 = set()
     for node in graph.nodes:
-        asked = scheme.layers.get(node.name, "")
-        wanted = asked if asked in ("int8", "int16", "float32") else scheme.activations
+        named = scheme.layers.get(node.name, "")
+        wanted = named if named in ("int8", "int16", "float32") else scheme.activations
         maker = makers.get(id(node.present[0])) if node.present else None
-        if not asked and rules.follows(node) and maker is not None and activations[id(maker)] != "float32":
+        if id(node) in wide and not named:
+            wanted = "int16"
+        elif not named and rules.follows(node) and maker is not None and activations[id(maker)] != "float32":
             wanted = activations[id(maker)]
-        fitting = [kind for kind in (wanted, "int8") if kind in node.op.types]
+        fitting = [kind for kind in (wanted, "int8") if kind in rules.types(node)]
         activations[id(node)] = fitting[0] if fitting and wanted != "float32" else "float32"
-        small = asked == "int4" or (scheme.weights == "int4" and not asked)
+        asked[id(node)] = wanted
+        small = named == "int4" or (scheme.weights == "int4" and not named)
         if small and activations[id(node)] == "int8" and node.op.kind in INT4_KINDS:
             int4.add(id(node))
         makers.update((id(t), node) for t in node.outputs)
-    return NodeTypes(activations, frozenset(int4))
+    return NodeTypes(activations, asked, frozenset(int4))
 
 
 def _check_names(graph: Graph, scheme: Scheme) -> None:
