@@ -19,7 +19,7 @@ from tinymaix.cores.armv7em.gather import GATHER_WINDOW, window
 from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream, forms
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.requantize import clamped
-from tinymaix.cores.armv7em.weights import padded, widths
+from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.armv7em.winograd import serves, winograd
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
@@ -45,7 +45,7 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
         return ()
     size, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
     if unpadded and node.output.elements == node.output.shape[3] and size == node.input(0).shape[1:3]:
-        direct = [one_row(node, requant, wide) for wide in widths(optimize)]
+        direct = one_row(node, requant)
     elif unpadded and size == (1, 1) and op.stride == (1, 1):
         direct = [pointwise(node, requant, form) for form in forms(optimize)]
     else:

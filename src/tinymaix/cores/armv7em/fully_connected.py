@@ -1,6 +1,7 @@
 """Fully connected layers of one row, and convolutions with one output pixel: four channels a turn.
 
-Every weight is used once, so the loop is bound by loads: words of four channels come by one instruction.
+Every weight is used once, so the loop is bound by loads: words of four channels come by one instruction. Packed weights
+are fewer words, and no more instructions than halfwords.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tinymaix.cores.armv7em.assembly import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKE
 from tinymaix.cores.armv7em.gemm import forms
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
 from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
-from tinymaix.cores.armv7em.weights import padded, stream, widths
+from tinymaix.cores.armv7em.weights import OFFSET, packs, padded, stream
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import SCALE, HighRequant, prove_high_node
 from tinymaix.graph import Node
@@ -37,28 +38,35 @@ def choose_fully_connected(node: Node, core: Core, optimize: str) -> Sequence[Im
         requant = prove_high_node(node, op.activation, 0, varied=True, scale=SCALE // 2)
     if requant is None:
         return ()
-    ways = [one_row(node, requant, wide) for wide in widths(optimize)] if single else []
+    ways = one_row(node, requant) if single else []
     if not single or (optimize != "speed" and requant.scale == SCALE):  # of one row half the work is in vain
         ways += [pointwise(node, requant, form) for form in forms(optimize)]
     limits = quantized_range(op.activation, node.output)
     return [clamped(way, node, requant.clamp, limits) for way in ways]
 
 
-def one_row(node: Node, requant: HighRequant, wide: bool) -> Implementation:
+def one_row(node: Node, requant: HighRequant) -> list[Implementation]:
     """All of the input is one row of taps: a fully connected layer, or a window that covers the whole image."""
-    taps = node.input(0).elements
-    reason = f"four channels a turn, weights as {'halfwords' if wide else 'bytes'}, requantized by one product"
+    weights = node.input(1).data
+    assert weights is not None
+    packable = requant.scale == SCALE and packs(weights.reshape(len(weights), -1))
+    return [_one_row(node, requant, packed) for packed in ((True, False) if packable else (False,))]
+
+
+def _one_row(node: Node, requant: HighRequant, packed: bool) -> Implementation:
+    reason = f"four channels a turn, weights {'packed' if packed else 'as halfwords'}, requantized by one product"
     # All of the input is widened before the first output is written.
-    return Implementation(partial(_emit, node, requant, wide), 2 * padded(taps), 0, reason)
+    return Implementation(partial(_emit, node, requant, packed), 2 * padded(node.input(0).elements), 0, reason)
 
 
-def _emit(node: Node, requant: HighRequant, wide: bool, code: LayerCode) -> None:
+def _emit(node: Node, requant: HighRequant, packed: bool, code: LayerCode) -> None:
     weights = node.input(1).data
     assert weights is not None
     out_c = len(weights)
-    words = stream(weights.reshape(out_c, -1), requant, [4] * -(-out_c // 4), wide)
+    words = stream(weights.reshape(out_c, -1), requant, [4] * -(-out_c // 4), packed)
+    arguments = {} if packed else {"halve": int(requant.scale < SCALE)}
     code.call(
-        _kernel(requant, wide),
+        _kernel(requant, packed),
         x=code.input(0),
         y=code.output(),
         stream=code.constant("weights", words),
@@ -66,31 +74,26 @@ def _emit(node: Node, requant: HighRequant, wide: bool, code: LayerCode) -> None
         in_c=node.input(0).elements,
         out_c=out_c,
         center=requant.center,
-        halve=int(requant.scale < SCALE),
+        **arguments,
     )
 
 
-def _step(wide: bool) -> list[str]:
+def _step(packed: bool) -> list[str]:
     """Four taps of four channels: r0 walks the weights, r1 the column."""
+    words = ("r4", "r5", "r6", "r7")
+    load = f"ldm.w r0!, {{{', '.join(words)}}}"
     lines = ["ldrd r12, lr, [r1], #8"]
-    if wide:
-        for x in ("r12", "lr"):
-            lines += ["ldm.w r0!, {r4, r5, r6, r7}"]
-            lines += [f"smlad {total}, r{4 + i}, {x}, {total}" for i, total in enumerate(SUMS)]
-        return lines
-    lines += ["ldm.w r0!, {r4, r5, r6, r7}"]
-    for i, total in enumerate(SUMS):
-        w = f"r{4 + i}"
-        lines += [f"sxtb16 r3, {w}", f"sxtb16 {w}, {w}, ror #8"]
-        lines += [f"smlad {total}, r3, r12, {total}", f"smlad {total}, {w}, lr, {total}"]
+    for x in ("r12", "lr"):
+        lines += [load] if not packed or x == "r12" else [f"sxtb16 {w}, {w}" for w in words]
+        lines += [f"smlad {total}, {w}, {x}, {total}" for total, w in zip(SUMS, words, strict=True)]
     return lines
 
 
-def dot_column(requant: HighRequant, wide: bool) -> Kernel:
+def dot_column(requant: HighRequant, packed: bool) -> Kernel:
     """The kernel: dot_column_12(stream, column, end, y, quads, center)."""
     form = f"{'_signed' if requant.signed else ''}{'_varied' if requant.varied else ''}"
-    name = f"dot_column{'' if wide else '_w8'}{form}_{requant.shift}"
-    step = _step(wide)
+    name = f"dot_column{'_packed' if packed else ''}{form}_{requant.shift}"
+    step = _step(packed)
     code = [
         "push {r4-r11, lr}",
         "sub sp, #16",  # column, entry of the loop, y, end of y; above it the arguments from sp + 52
@@ -130,8 +133,8 @@ def dot_column(requant: HighRequant, wide: bool) -> Kernel:
     return Kernel(
         name,
         f"""\
-/* A column of activations with all channels, four at a time, weights as {"halfwords" if wide else "bytes"}. A block of
- * the stream is the first values of four sums, their weights, and the constants of their requantization. */
+/* A column of activations with all channels, four at a time, weights {"packed" if packed else "as halfwords"}. A block
+ * of the stream is the first values of four sums, their weights, and the constants of their requantization. */
 #if defined(__ARM_FEATURE_DSP)
 {NAKED} void {name}(
     const int32_t *stream, const uint32_t *column, const uint32_t *end, int8_t *y, int quads, int32_t center)
@@ -143,14 +146,14 @@ def dot_column(requant: HighRequant, wide: bool) -> Kernel:
 static void {name}(
     const int32_t *stream, const uint32_t *column, const uint32_t *end, int8_t *y, int quads, int32_t center)
 {{
-    int steps = (int)(end - column){"" if wide else " / 2"};
+    int steps = (int)(end - column){" / 2" if packed else ""};
     for (; quads > 0; quads--, y += 4) {{
         const int32_t *constants = stream + 4 + 4 * steps;
         for (int i = 0; i < 4; i++) {{
             uint32_t sum = (uint32_t)stream[i];
             const int32_t *w = stream + 4 + i;
             for (int step = 0; step < steps; step++, w += 4)
-                sum += {_twin_step(wide)};
+                sum += {_twin_step(packed)};
             const int32_t *constant = constants + {width} * i;
             y[i] = {twin_finish(requant)};
         }}
@@ -159,18 +162,41 @@ static void {name}(
 }}
 #endif
 """,
-        (ASSEMBLY, DOT_PAIR, *(() if wide else (EVEN_BYTES,)), FINISHED_S8),
+        (ASSEMBLY, DOT_PAIR, *((EVEN_BYTES,) if packed else ()), FINISHED_S8),
     )
 
 
-def _twin_step(wide: bool) -> str:
-    if wide:
-        return "dot_pair((uint32_t)*w, column[step])"
-    return (
-        "dot_pair(even_bytes((uint32_t)*w), column[2 * step])\n"
-        "                       + dot_pair(even_bytes((uint32_t)*w >> 8), column[2 * step + 1])"
-    )
+def _twin_step(packed: bool) -> str:
+    if packed:
+        return (
+            "dot_pair((uint32_t)*w, column[2 * step])\n"
+            "                       + dot_pair(even_bytes((uint32_t)*w), column[2 * step + 1])"
+        )
+    return "dot_pair((uint32_t)*w, column[step])"
 
+
+PAIR_ROW = Kernel(
+    "pair_row",
+    f"""\
+/* Bytes as a column for packed weights; `quads` are of four: (c1, c3) and 256 * (c0, c2) + {OFFSET} - (c1, c3). Returns
+ * its end. */
+static __attribute__((noinline)) uint32_t *pair_row(uint32_t *column, const int8_t *x, int quads)
+{{
+    const uint32_t even = UINT32_C(0x00ff00ff);
+    for (uint32_t *end = column + 2 * quads; column != end; column += 2, x += 4) {{
+        uint32_t word = load_4(x);
+#if defined(__ARM_FEATURE_DSP)
+        __asm__("sxtb16 %0, %1, ror #8" : "=r"(column[0]) : "r"(word));
+#else
+        column[0] = even_bytes(word >> 8);
+#endif
+        column[1] = ((word & even) << 8 | (word >> 8 & even)) ^ UINT32_C(0x007f007f);
+    }}
+    return column;
+}}
+""",
+    (LOAD_4, EVEN_BYTES),
+)
 
 WIDEN_ROW = Kernel(
     "widen_row",
@@ -191,26 +217,28 @@ static __attribute__((noinline)) uint32_t *widen_row(uint32_t *column, const int
 )
 
 
-def _kernel(requant: HighRequant, wide: bool) -> Kernel:
-    dot = dot_column(requant, wide)
+def _kernel(requant: HighRequant, packed: bool) -> Kernel:
+    dot, row = dot_column(requant, packed), PAIR_ROW if packed else WIDEN_ROW
     name = dot.name.replace("dot_column", "fully_connected_s8")
+    halve = """
+    for (uint32_t *word = column; halve && word < end; word++)
+        *word = (*word >> 1 & UINT32_C(0x7f807f80)) | (*word & UINT32_C(0x80008000));"""
     return Kernel(
         name,
         f"""\
-/* Fully connected, int8, one row: it is widened, times 256 (128 if `halve`), then multiplied. The last channels may
- * fill no four. */
+/* Fully connected, int8, one row: it is widened{"" if packed else ", times 256 (128 if `halve`)"}, then multiplied. The
+ * last channels may fill no four. */
 static SMALL void {name}(
-    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c, int32_t center,
-    int halve)
+    const int8_t *x, int8_t *y, const int32_t *stream, uint32_t *column, int in_c, int out_c, int32_t center{
+            "" if packed else ", int halve"
+        })
 {{
     uint32_t *end = column;
     int8_t last[4] = {{0, 0, 0, 0}};
-    int whole = out_c / 4, block = 4 + (in_c + 3) / 4 * {8 if wide else 4} + {4 * requant.constants.shape[1]};
+    int whole = out_c / 4, block = 4 + (in_c + 3) / 4 * {4 if packed else 8} + {4 * requant.constants.shape[1]};
     memcpy(last, x + in_c / 4 * 4, (size_t)(in_c % 4));
-    end = widen_row(end, x, in_c / 4);
-    end = widen_row(end, last, in_c % 4 != 0);
-    for (uint32_t *word = column; halve && word < end; word++)
-        *word = (*word >> 1 & UINT32_C(0x7f807f80)) | (*word & UINT32_C(0x80008000));
+    end = {row.name}(end, x, in_c / 4);
+    end = {row.name}(end, last, in_c % 4 != 0);{"" if packed else halve}
     if (whole > 0)
         {dot.name}(stream, column, end, y, whole, center);
     if (out_c % 4 != 0) {{
@@ -219,5 +247,5 @@ static SMALL void {name}(
     }}
 }}
 """,
-        (SMALL, WIDEN_ROW, dot),
+        (SMALL, row, dot),
     )
