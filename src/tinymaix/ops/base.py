@@ -104,6 +104,10 @@ class Operator:
         """Option fields and inputs for a .tflite: the reverse of `from_tflite` and `tflite_inputs`."""
         return {}, list(node.inputs)
 
+    def tflite_intermediates(self, node: Node) -> list[Tensor]:
+        """Tensors that a .tflite lists with the node only to say how LiteRT is to quantize values within it."""
+        return []
+
     @classmethod
     def from_tmdl(cls, layer: StoredLayer, x: Tensor, y: Tensor, operand: Operand) -> Node:
         """The node as a .tmdl spells it, given the layer, its input and output, and a way to find a second operand.

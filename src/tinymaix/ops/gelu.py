@@ -1,4 +1,4 @@
-"""GELU, x times the normal distribution's cumulative function, and ERF, of which exporters make it; float32."""
+"""GELU, x times the normal distribution's cumulative function, in int8 too, and ERF, of which exporters make it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tinymaix.graph import Array, Node, Tensor
 from tinymaix.ops.base import OptionFields, Options
 from tinymaix.ops.emit import Argument, Kernel
 from tinymaix.ops.float_math import EXP_F32
+from tinymaix.ops.functions import TableFunction
 from tinymaix.ops.lookup import Unary
 
 SQRT_HALF = np.float32(0.70710677)
@@ -100,12 +101,9 @@ static void gelu_f32(const float *x, float *y, int n, int approximate)
 )
 
 
-class _FloatUnary(Unary):
-    types: ClassVar[tuple[str, ...]] = ("float32",)
-
-
 @dataclass(frozen=True)
-class Erf(_FloatUnary):
+class Erf(Unary):
+    types: ClassVar[tuple[str, ...]] = ("float32",)
     kind: ClassVar[str] = "ERF"
     float_kernel: ClassVar[Kernel] = ERF_ALL_F32
 
@@ -114,8 +112,8 @@ class Erf(_FloatUnary):
 
 
 @dataclass(frozen=True)
-class Gelu(_FloatUnary):
-    """``approximate``: by tanh, Hendrycks and Gimpel 2016 (arXiv 1606.08415)."""
+class Gelu(TableFunction):
+    """int8 as a table. ``approximate``: by tanh, Hendrycks and Gimpel 2016 (arXiv 1606.08415)."""
 
     approximate: bool = False
 

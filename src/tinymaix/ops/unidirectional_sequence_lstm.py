@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
+from tinymaix.graph import Array, ModelError, Node, Quantization, Shape, Tensor
 from tinymaix.ops.base import Operator, OptionFields, Options, array
 from tinymaix.ops.emit import Argument, LayerCode
 from tinymaix.ops.fixed_point import FLOAT32_MAX, quantize_multiplier, requantize
@@ -58,6 +58,15 @@ class UnidirectionalSequenceLstm(Operator):
     def to_tflite(self, node: Node) -> tuple[OptionFields, list[Tensor | None]]:
         fields: OptionFields = {0: ("i8", TANH), 1: ("f32", self.cell_clip), 3: ("flag", self.time_major)}
         return fields, list(node.inputs)
+
+    def tflite_intermediates(self, node: Node) -> list[Tensor]:
+        """What goes into the gates, and the hidden state, of an integer LSTM."""
+        if node.output.dtype == np.float32:
+            return []
+        gate = Quantization.of(GATE_SCALE)
+        name = f"{node.output.name}_intermediate"
+        gates = [Tensor(f"{name}{g}", (0,), np.dtype(np.int16), gate) for g in GATES]
+        return [*gates, Tensor(f"{name}_hidden", (0,), np.dtype(np.int8), node.input(HIDDEN).quantization)]
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         if len(inputs) not in (20, 24):

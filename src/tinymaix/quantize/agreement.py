@@ -50,8 +50,9 @@ def agreement(graph: Graph, integers: Graph, samples: Samples) -> Agreement:
     signal = noise = 0.0
     found: list[tuple[Array, Array]] = []
     classes = len(graph.outputs) == 1 and graph.outputs[0].elements == (graph.outputs[0].shape or (1,))[-1] > 1
-    for part in chunks(graph, samples.inputs):
-        for real, ours in zip(real_outputs(graph, part), real_outputs(integers, part), strict=True):
+    stream = bool(graph.states)
+    for part in chunks(graph, samples.inputs, stream):
+        for real, ours in zip(real_outputs(graph, part, stream), real_outputs(integers, part, stream), strict=True):
             signal += float(np.square(real, dtype=np.float64).sum())
             noise += float(np.square(real - ours, dtype=np.float64).sum())
             if classes:
@@ -67,10 +68,10 @@ def agreement(graph: Graph, integers: Graph, samples: Samples) -> Agreement:
     return Agreement(len(samples), sqnr, top1, *shares)
 
 
-def real_outputs(graph: Graph, inputs: Sequence[Sequence[Array]]) -> list[Array]:
-    """The outputs for real inputs as real numbers, each (samples, *shape)."""
+def real_outputs(graph: Graph, inputs: Sequence[Sequence[Array]], sequence: bool = False) -> list[Array]:
+    """The outputs for real inputs as real numbers, each (samples, *shape). ``sequence``: as for `run_float`."""
     raw = [[raw_values(t, a) for t, a in zip(graph.inputs, sample, strict=True)] for sample in inputs]
-    values = run_float(graph, raw, graph.outputs)
+    values = run_float(graph, raw, graph.outputs, sequence)
     return [real_values(t, values[id(t)]) for t in graph.outputs]
 
 

@@ -39,10 +39,13 @@ BY_ROWS = (Conv2D, DepthwiseConv2D, TransposeConv, Pool2D, Unary, Softmax, Resiz
 """Operators of one computed input that treat each index of the first axis alike and apart."""
 
 
-def run_float(graph: Graph, inputs: Sequence[Sequence[Array]], keep: Collection[Tensor] | None = None) -> Values:
+def run_float(
+    graph: Graph, inputs: Sequence[Sequence[Array]], keep: Collection[Tensor] | None = None, sequence: bool = False
+) -> Values:
     """The values of the graph's tensors for each sample: of all that are computed, or of those in ``keep``.
 
-    A graph with states runs the samples one after another, its states going on.
+    Args:
+        sequence: states go on from sample to sample, as in a stream; else each sample begins with the initial ones.
 
     Raises:
         ModelError: there are no samples, or one does not fit the graph.
@@ -50,15 +53,17 @@ def run_float(graph: Graph, inputs: Sequence[Sequence[Array]], keep: Collection[
     kept = None if keep is None else {id(t) for t in keep}
     values = {id(t): v for t, v in zip(graph.inputs, stack_inputs(graph, inputs), strict=True)}
     result = {i: v for i, v in values.items() if kept is None or i in kept}
-    for _, made in steps(graph, inputs):
+    for _, made in steps(graph, inputs, sequence):
         result.update((i, v) for i, v in made.items() if kept is None or i in kept)
     return result
 
 
-def chunks(graph: Graph, inputs: Sequence[Sequence[Array]]) -> Iterator[Sequence[Sequence[Array]]]:
+def chunks(
+    graph: Graph, inputs: Sequence[Sequence[Array]], sequence: bool = False
+) -> Iterator[Sequence[Sequence[Array]]]:
     """The samples in parts whose values fit `CHUNK_BYTES`; all at once where states go on from one to the next."""
     largest = sum(t.nbytes for t in graph.tensors if not t.is_constant)
-    size = len(inputs) if graph.states else max(1, CHUNK_BYTES // max(largest, 1))
+    size = len(inputs) if sequence else max(1, CHUNK_BYTES // max(largest, 1))
     for start in range(0, len(inputs), max(size, 1)):
         yield inputs[start : start + size]
 
@@ -71,10 +76,10 @@ def stack_inputs(graph: Graph, inputs: Sequence[Sequence[Array]]) -> list[Array]
     return [np.stack([row[i] for row in rows]) for i in range(len(graph.inputs))]
 
 
-def steps(graph: Graph, inputs: Sequence[Sequence[Array]]) -> Iterator[tuple[Node, Values]]:
+def steps(graph: Graph, inputs: Sequence[Sequence[Array]], sequence: bool = False) -> Iterator[tuple[Node, Values]]:
     """Each node with the values of its outputs; values are let go of once all their readers have run."""
     if graph.states:
-        yield from _steps_with_states(graph, inputs)
+        yield from _steps_with_states(graph, inputs, sequence)
         return
     values = {id(t): v for t, v in zip(graph.inputs, stack_inputs(graph, inputs), strict=True)}
     last = {id(t): node for node in graph.nodes for t in node.activations}
@@ -87,11 +92,15 @@ def steps(graph: Graph, inputs: Sequence[Sequence[Array]]) -> Iterator[tuple[Nod
                 values.pop(id(tensor), None)
 
 
-def _steps_with_states(graph: Graph, inputs: Sequence[Sequence[Array]]) -> Iterator[tuple[Node, Values]]:
+def _steps_with_states(
+    graph: Graph, inputs: Sequence[Sequence[Array]], sequence: bool
+) -> Iterator[tuple[Node, Values]]:
     states = graph.initial_states()
     collected: list[dict[int, list[Array]]] = [{} for _ in graph.nodes]
     stack_inputs(graph, inputs)
     for sample in inputs:
+        if not sequence:
+            states = graph.initial_states()
         values = {**states, **{id(t): v for t, v in zip(graph.inputs, sample, strict=True)}}
         for k, (_, made) in enumerate(graph.steps(values)):
             values.update(made)

@@ -62,12 +62,13 @@ def _all_values(
     graph: Graph, inputs: Sequence[Sequence[Array]], say: Progress, verb: str
 ) -> Iterator[tuple[Tensor, Array]]:
     done = 0
-    for part in chunks(graph, inputs):
+    stream = bool(graph.states)  # such a model is fed in order
+    for part in chunks(graph, inputs, stream):
         say(f"{verb} samples {done + 1} to {done + len(part)} of {len(inputs)}")
         for tensor, values in zip(graph.inputs, stack_inputs(graph, part), strict=True):
             if values.dtype == np.float32:
                 yield tensor, values
-        for node, made in steps(graph, part):
+        for node, made in steps(graph, part, stream):
             yield from _checked(node, made)
         done += len(part)
 

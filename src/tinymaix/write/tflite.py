@@ -14,10 +14,15 @@ from tinymaix.ops.base import OptionFields
 from tinymaix.ops.int4 import pack
 from tinymaix.read import tflite_schema as schema
 from tinymaix.write.atomic import write_atomic
+from tinymaix.write.tflite_pads import spell_pads
+from tinymaix.write.tflite_parts import in_parts
 
 Fields = dict[int, tuple[str, Any]]
 TYPE_CODES = {name: code for code, name in schema.TENSOR_TYPES.items()}
 ALIGNMENT = 16  # of constants, so that an interpreter can use them where they lie
+
+VERSIONS = {130: 2}
+"""Versions of operators by code, where the first is not that of a builtin: BROADCAST_TO."""
 
 PREPEND = {
     "i8": Builder.PrependInt8,
@@ -44,18 +49,23 @@ def tflite_bytes(graph: Graph) -> bytes:
     """The graph as the bytes of a .tflite.
 
     A tensor that is neither constant nor input nor computed is written as a variable: it keeps its value between runs.
+    What has no operator there is written in parts, see `tinymaix.write.tflite_parts`.
 
     Raises:
         ModelError: one sentence for each operator or tensor type that a .tflite does not know.
     """
+    graph = in_parts(graph)
     _check(graph)
+    graph = spell_pads(graph)
     builder = Builder(1024)
     spelled = [_spell(node) for node in graph.nodes]
     links = [t for (_, inputs), node in zip(spelled, graph.nodes, strict=True) for t in (*inputs, *node.outputs) if t]
-    tensors = unique([*graph.inputs, *links, *graph.outputs])
+    within = {id(node): node.op.tflite_intermediates(node) for node in graph.nodes}
+    intermediates = [t for listed in within.values() for t in listed]
+    tensors = unique([*graph.inputs, *links, *graph.outputs, *intermediates])
     index = {id(tensor): i for i, tensor in enumerate(tensors)}
     codes = list(dict.fromkeys(_code(node) for node in graph.nodes))
-    computed = {id(t) for t in (*graph.inputs, *(t for node in graph.nodes for t in node.outputs))}
+    computed = {id(t) for t in (*graph.inputs, *intermediates, *(t for node in graph.nodes for t in node.outputs))}
 
     buffers = [_table(builder, {})]  # by convention buffer 0 is empty: the buffer of all tensors without data
     data_index: dict[bytes, int] = {}
@@ -71,7 +81,7 @@ def tflite_bytes(graph: Graph) -> bytes:
         tensor_tables.append(_tensor(builder, tensor, buffer, is_variable))
 
     operators = [
-        _operator(builder, node, codes.index(_code(node)), fields, inputs, index)
+        _operator(builder, node, codes.index(_code(node)), fields, inputs, within[id(node)], index)
         for node, (fields, inputs) in zip(graph.nodes, spelled, strict=True)
     ]
     subgraph: Fields = {
@@ -158,6 +168,7 @@ def _operator(
     opcode_index: int,
     options: OptionFields | bytes,
     inputs: Sequence[Tensor | None],
+    intermediates: Sequence[Tensor],
     index: Mapping[int, int],
 ) -> int:
     fields: Fields = {
@@ -165,6 +176,8 @@ def _operator(
         schema.Operator.INPUTS: ("offset", _indices(builder, inputs, index)),
         schema.Operator.OUTPUTS: ("offset", _indices(builder, node.outputs, index)),
     }
+    if intermediates:
+        fields[schema.Operator.INTERMEDIATES] = ("offset", _indices(builder, intermediates, index))
     if isinstance(options, bytes):
         fields[schema.Operator.CUSTOM_OPTIONS] = ("offset", builder.CreateByteVector(options))
     elif union_type := node.op.tflite[1]:
@@ -176,7 +189,7 @@ def _operator(
 def _operator_code(builder: Builder, code: int, custom: str) -> int:
     fields: Fields = {
         schema.OperatorCode.DEPRECATED_BUILTIN_CODE: ("i8", min(code, schema.LAST_DEPRECATED_CODE)),
-        schema.OperatorCode.VERSION: ("i32", 1),
+        schema.OperatorCode.VERSION: ("i32", VERSIONS.get(code, 1)),
         schema.OperatorCode.BUILTIN_CODE: ("i32", code),
     }
     if custom:
