@@ -13,6 +13,7 @@ import tinymaix
 from tests.keras_nets import require_keras
 from tests.read.fixtures import channels_last
 from tests.read.test_keras import without_values
+from tests.write.test_tflite_parts import expect_litert
 from tinymaix.compile.project import compile_graph
 from tinymaix.cores import find
 from tinymaix.graph import Array, Graph
@@ -64,6 +65,7 @@ def test_onnx_is_pytorch(case: tuple[str, Any, Any, Array], tmp_path: Path) -> N
     if name != "transformer":
         assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
     _check(graph, inputs[0].numpy(), y)
+    expect_litert(graph, [channels_last(inputs[0].numpy(), graph.inputs[0])])  # as a .tflite
 
 
 def test_keras_runs_on_a_cortex_m4(case: tuple[str, Any, Any, Array], tmp_path: Path) -> None:
