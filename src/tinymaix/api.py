@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +29,8 @@ def read(model: Model | Any, example_inputs: Sequence[Any] | None = None) -> Gra
     """Read a model and simplify it, which changes no bit of an integer model's outputs.
 
     Args:
-        model: a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file; a torch.export program; or an nn.Module.
+        model: a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file; a .toml that describes a model with its processing
+            (see docs/processing.md); a torch.export program; or an nn.Module.
         example_inputs: the tensors to export an nn.Module with.
 
     Raises:
@@ -38,6 +40,10 @@ def read(model: Model | Any, example_inputs: Sequence[Any] | None = None) -> Gra
         return model
     from tinymaix.rewrite import simplify
 
+    if isinstance(model, str | os.PathLike) and Path(model).suffix == ".toml":
+        from tinymaix.process.description import read_description
+
+        return read_description(Path(model), read)
     if isinstance(model, str | os.PathLike):
         return simplify(read_model(model))
     from tinymaix.read.torch import read_torch

@@ -24,7 +24,7 @@ FRONTS = {
     "log-mel": AudioFrontEnd(window=400, hop=160, mels=40, shape="hann", low=80.0),
     "small": SMALL,
 }
-SCALES = {"fbank": (1.0, -128), "mfcc": (0.58, 83), "log-mel": (0.1, 40), "small": (0.15, 20)}
+SCALES = {"fbank": (1 / 255, -128), "mfcc": (0.58, 83), "log-mel": (0.1, 40), "small": (0.15, 20)}
 
 
 def graph_of(front: AudioFrontEnd, frames: int, scale: float, zero: int, dtype: str = "int8") -> Graph:
@@ -75,15 +75,15 @@ def test_extremes_do_not_overflow() -> None:
         x = np.where(np.arange(count) // period % 2, -32768, 32767).astype(np.int16)
         found = graph_of(front, 1, 1.0, -128, "float32").run([x[None]])[0][0]
         spread = front.compute(x)
-        audible = spread > spread.max() - 60  # of 10 ln: 26 dB below the loudest
-        assert np.abs(found - spread)[audible].max() <= 0.1, period
+        audible = spread > spread.max() - 60 / 255  # of 10 ln / 255: 26 dB below the loudest
+        assert np.abs(found - spread)[audible].max() <= 0.1 / 255, period
 
 
 def test_silence_is_the_floor() -> None:
     found = graph_of(MLPERF_MFCC, 1, 1.0, 0, "float32").run([np.zeros((1, 480), np.int16)])[0][0, 0]
     expected = MLPERF_MFCC.compute(np.zeros(480, np.int16))[0]
     assert np.abs(found - expected).max() <= 0.02
-    nothing = graph_of(TINYMAIX_FBANK, 1, 1.0, -128).run([np.zeros((1, 512), np.int16)])[0]
+    nothing = graph_of(TINYMAIX_FBANK, 1, 1 / 255, -128).run([np.zeros((1, 512), np.int16)])[0]
     assert (nothing == -128).all()
 
 

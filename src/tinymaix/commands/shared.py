@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OPTIMIZE = ("speed", "balanced", "ram", "flash")
 TUNE = ("off", "quick", "full")
 TOOLCHAINS = ("auto", "clang", "gcc")
+MODELS = "a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file, or a .toml that describes one with its processing"
 
 
 class Add(Protocol):
@@ -35,7 +36,7 @@ def positive(text: str) -> float:
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", metavar="MODEL", type=Path, help="a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file")
+    command.add_argument("model", metavar="MODEL", type=Path, help=MODELS)
 
 
 def add_build_options(command: argparse.ArgumentParser) -> None:

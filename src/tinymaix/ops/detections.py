@@ -65,7 +65,7 @@ def exponential(x: float) -> float:
 
 def place(base: Array, step: Array | int, moved: Array, size: Array, stretched: Array) -> tuple[Array, Array]:
     """(first edge, last edge) along an axis: centre base + moved * step, extent stretched * size; all of int64."""
-    centre = base + (moved * step >> TABLE_BITS)
+    centre = base + np.right_shift(moved * step, TABLE_BITS)
     half = stretched * size >> (TABLE_BITS + 1)
     return np.clip(centre - half, 0, ONE - 1), np.clip(centre + half, 0, ONE - 1)
 

@@ -191,9 +191,11 @@ def _constant(name: str, values: Array, dtype: type) -> Tensor:
 
 
 TINYMAIX_FBANK = AudioFrontEnd(
-    window=512, hop=512, shape="none", emphasis=0.97, low=0.0, full_scale=32768.0, floor=0.0, gain=10.0, offset=-30.5
-)
-"""The features of TinyMaix's keyword example: 10 (ln(power) - 3), cut to whole numbers from 0 to 255."""
+    window=512, hop=512, shape="none", emphasis=0.97, low=0.0, full_scale=32768.0, floor=0.0,
+    gain=10 / 255, offset=-30.5 / 255,
+)  # fmt: skip
+"""The features of TinyMaix's keyword example: 10 (ln(power) - 3) cut to whole numbers from 0 to 255, which the network
+takes as 0 to 1."""
 
 MLPERF_MFCC = AudioFrontEnd(ramps="mel", high=4000.0, power=False, coefficients=10)
 """The features of MLPerf Tiny's keyword spotting: 49 frames of 10 coefficients from one second."""

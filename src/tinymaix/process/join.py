@@ -49,8 +49,10 @@ def _bridge(source: Tensor, target: Tensor) -> tuple[list[Node], Tensor]:
             f"'{source.name}' {list(source.shape)} has {source.elements} elements, "
             f"but the model takes {list(target.shape)}"
         )
-    if source.shape != target.shape:
-        last = replace(source, name=f"{target.name}_shaped", shape=target.shape)
+    same_type = source.dtype == target.dtype
+    if source.shape != target.shape or (source.quantization is None and same_type):
+        quantization = source.quantization or (target.quantization if same_type else None)  # raw values, or real ones
+        last = replace(source, name=f"{target.name}_shaped", shape=target.shape, quantization=quantization)
         nodes.append(Node(Reshape(target.shape), [source], [last], last.name))
     if last.dtype != target.dtype or _pair(last) != _pair(target):
         if last.quantization is None or target.quantization is None:
