@@ -13,7 +13,7 @@ RANGES = ("minmax", "percentile", "mse", "kl")
 ROUNDS = ("nearest", "learned")
 IO = ("same", "int8", "int16", "float32")
 LAYERS = ("int8", "int16", "int4", "float32")
-"""What a single layer may be: its activations' type, or int4 for its weights."""
+"""What a single layer may be: its activations' type, or int4 for int8 activations with int4 weights."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,10 @@ class Scheme:
         """The choices that differ from the defaults, in words: "int8" or "int16, ranges mse, equalize"."""
         words = [self.activations]
         for f in fields(self):
-            value = getattr(self, f.name)
-            if f.name in ("activations", "layers") or value == f.default:
+            value, name = getattr(self, f.name), f.name.replace("_", " ")
+            if f.name in ("activations", "layers", "per_channel") or value == f.default:
                 continue
-            words.append(f.name.replace("_", " ") if value is True else f"{f.name.replace('_', ' ')} {value}")
+            words.append(name if value is True else f"{name} {value}")
+        words += [] if self.per_channel else ["per tensor"]
         words += [f"{name}={kind}" for name, kind in self.layers.items()]
         return ", ".join(words)

@@ -46,7 +46,7 @@ def node_types(graph: Graph, scheme: Scheme, wide: Collection[int] = ()) -> Node
     int4 = set()
     for node in graph.nodes:
         named = scheme.layers.get(node.name, "")
-        wanted = named if named in ("int8", "int16", "float32") else scheme.activations
+        wanted = {"": scheme.activations, "int4": "int8"}.get(named, named)
         maker = makers.get(id(node.present[0])) if node.present else None
         if id(node) in wide and not named:
             wanted = "int16"
