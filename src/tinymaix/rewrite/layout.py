@@ -48,8 +48,8 @@ def cancel_transposes(graph: Graph) -> Graph:
     before = _moved(graph)
     if not before[1]:
         return graph
-    sunk = _Sinking(graph).run()
-    after = drop_dead(absorb_into_dense(drop_dead(sunk)))
+    ways = [drop_dead(absorb_into_dense(drop_dead(_Sinking(graph, gather).run()))) for gather in (False, True)]
+    after = min(ways, key=_moved)
     return after if _moved(after) < before else graph
 
 
@@ -62,6 +62,7 @@ def _moved(graph: Graph) -> tuple[int, int]:
 @dataclass
 class _Sinking:
     graph: Graph
+    gather: bool  # whether axes that a view merges are brought together in the twin's source, else in the tensor itself
     twins: dict[int, Twin] = field(default_factory=dict)  # by id of the tensor
     nodes: list[Node] = field(default_factory=list)
     made: set[int] = field(default_factory=set)  # ids of tensors that a node of the new graph makes
@@ -102,7 +103,11 @@ class _Sinking:
         """A RESHAPE that splits or merges axes which stand side by side in the twin's source, done there."""
         if x.is_plain:
             return False
-        found = _regrouped(node.input(0).shape, node.output.shape, x)
+        old, new = node.input(0).shape, node.output.shape
+        found = _regrouped(old, new, x)
+        if found is None and self.gather:
+            x = self._gathered(old, new, x)
+            found = _regrouped(old, new, x)
         if found is None:
             return False
         shape, axes = found
@@ -110,6 +115,22 @@ class _Sinking:
         self.nodes.append(Node(Reshape(shape), [x.source], [source], node.name))
         self.twins[id(node.output)] = Twin(source, axes)
         return True
+
+    def _gathered(self, old: Shape, new: Shape, x: Twin) -> Twin:
+        """A twin in which the axes that a view merges stand side by side, where the last of them stood."""
+        order = list(range(len(x.source.shape)))
+        for olds, _ in _groups(old, new) or []:
+            places = [place for place in (x.axes[i] for i in olds if old[i] > 1) if place is not None]
+            if len(places) > 1:
+                order = [axis for axis in order if axis not in places or axis == max(places)]
+                at = order.index(max(places))
+                order[at : at + 1] = places
+        if order == list(range(len(order))):
+            return x
+        shape = tuple(x.source.shape[axis] for axis in order)
+        moved = replace(x.source, name=f"{x.source.name}_gathered", shape=shape)
+        self.nodes.append(Node(Transpose(tuple(order)), [x.source], [moved], moved.name))
+        return Twin(moved, tuple(None if axis is None else order.index(axis) for axis in x.axes))
 
     def _on_twins(self, node: Node) -> bool:
         """Let the operator work on its inputs' twins, if one has another order of axes and it can."""
