@@ -25,7 +25,7 @@ from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
 from tinymaix.ops.audio_features_c import AUDIO_FEATURES
 from tinymaix.ops.base import Operator, array
 from tinymaix.ops.emit import LayerCode
-from tinymaix.ops.fft import RealFft
+from tinymaix.ops.fft import real_fft
 from tinymaix.ops.fixed_point import saturate
 from tinymaix.ops.signal import bit_length, constant_data
 
@@ -134,7 +134,7 @@ class AudioFeatures(Operator):
     def _log_mels(self, frames: Array, inputs: Sequence[Array | None]) -> Array:
         """(frames, channels) in Q16."""
         padded = np.pad(frames, [(0, 0), (0, self.fft - self.window)])
-        re, im = RealFft(self.fft, 32).transform(padded)
+        re, im = real_fft(self.fft, 32).transform(padded)
         energy = (re**2 + im**2).astype(np.uint64)
         if self.power:
             energy >>= np.uint64(POWER_SHIFT)
@@ -148,7 +148,7 @@ class AudioFeatures(Operator):
         return log2(np.stack(sums, axis=1))
 
     def emit(self, node: Node, code: LayerCode) -> None:
-        fft = RealFft(self.fft, 32)
+        fft = real_fft(self.fft, 32)
         window = constant_data(node, 1) if node.optional(1) is not None else None
         matrix = constant_data(node, 4)
         code.call(

@@ -9,7 +9,7 @@ number are no larger than it. That holds for inputs below 1 / sqrt(2) of the typ
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -114,6 +114,12 @@ class RealFft:
     def _product(self, a: Complex, pairs: Array) -> Complex:
         re, im = pairs[:, 0].astype(np.int64), pairs[:, 1].astype(np.int64)
         return self._round(a[0] * re - a[1] * im), self._round(a[0] * im + a[1] * re)
+
+
+@cache
+def real_fft(length: int, bits: int) -> RealFft:
+    """A `RealFft`, whose tables are computed once."""
+    return RealFft(length, bits)
 
 
 FFT_PLACE = Kernel(

@@ -11,7 +11,7 @@ import numpy as np
 from tinymaix.graph import Array, ModelError, Node, Shape, Tensor
 from tinymaix.ops.base import CustomOptions, Operator, array
 from tinymaix.ops.emit import Kernel, LayerCode
-from tinymaix.ops.fft import REAL_FFT, RealFft
+from tinymaix.ops.fft import REAL_FFT, RealFft, real_fft
 from tinymaix.ops.move import elements, input_shape
 
 MAX_LENGTH = 4096
@@ -76,7 +76,7 @@ class SignalRfft(Operator):
         )
 
     def _fft(self, node: Node) -> RealFft:
-        return RealFft(self.length, 8 * node.output.dtype.itemsize)
+        return real_fft(self.length, 8 * node.output.dtype.itemsize)
 
     def _rows(self, node: Node) -> int:
         return elements(node.output.shape[:-1])
