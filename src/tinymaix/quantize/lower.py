@@ -54,6 +54,9 @@ class _Lowering:
                 self._keep(node)
             elif isinstance(node.op, LstmWithCell):
                 self._lstm(node)
+            elif node.states:
+                self.notes.append(f"computed with floats, as it keeps a state: {node.op.kind} '{node.name}'")
+                self._float(node)
             elif not self._integer(node, self.types[node]):
                 self._float(node)
         outputs = [self._result(t) for t in self.graph.outputs]

@@ -70,6 +70,12 @@ def check_samples(graph: Graph, samples: Samples) -> None:
 def _check_graph(graph: Graph) -> None:
     if not any(t.dtype == np.float32 for node in graph.nodes for t in (*node.present, *node.outputs)):
         raise ModelError(f"'{graph.name}' has no float layers; it is quantized already")
+    integers = [n for n in graph.nodes for t in n.outputs if t.quantization is not None and t.dtype.itemsize <= 2]
+    if integers:
+        node = integers[0]
+        raise ModelError(
+            f"{node.op.kind} '{node.name}' computes with integers already; quantize the float model it is from"
+        )
 
 
 def _is_zero(observed: object) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 from tinymaix.graph import Graph, Node, Tensor
 from tinymaix.ops.layer_norm import LayerNorm
 from tinymaix.ops.recurrent import Recurrent
+from tinymaix.ops.unidirectional_sequence_lstm import UnidirectionalSequenceLstm
 from tinymaix.quantize.recurrent import recurrent
 from tinymaix.quantize.scheme import Scheme
 from tinymaix.quantize.steps import Steps
@@ -58,7 +59,7 @@ def _steps(node: Node, types: NodeTypes, scheme: Scheme) -> Steps | None:
     """What to put in place of a node; None where it stays."""
     if node.output.dtype != np.float32 or scheme.layers.get(node.name) == "float32":
         return None
-    if isinstance(node.op, Recurrent):
+    if isinstance(node.op, Recurrent | UnidirectionalSequenceLstm):
         return recurrent(node)
     if node.op.kind == "FULLY_CONNECTED" and types.bits(node) == 4 and scheme.per_channel:
         return _pointwise(node)

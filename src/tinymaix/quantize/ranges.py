@@ -20,6 +20,9 @@ LEVELS = {"int8": 256, "int16": 65536}
 OUTSIDE = 1e-4
 """The share of values that a percentile range leaves out at each end."""
 
+MOST_OUTSIDE = 0.01
+"""The share of values that the divergence may leave out at most: of few samples it knows too little of the tails."""
+
 SHRINKS = np.linspace(1.0, 0.1, 31)
 """The shares of an end that the searching methods try."""
 
@@ -116,8 +119,8 @@ def _divergence(observed: Observed, whole: Range) -> Range:
     for bound in top * SHRINKS:
         r = Range(max(whole.low, -bound), min(whole.high, bound))
         inside = (centres >= r.low) & (centres <= r.high)
-        if np.count_nonzero(inside) < LEVELS["int8"] // 2:
-            continue
+        if np.count_nonzero(inside) < LEVELS["int8"] // 2 or counts[~inside].sum() > MOST_OUTSIDE * counts.sum():
+            break
         kept = counts[inside].copy()
         p = kept.copy()
         p[0] += counts[centres < r.low].sum()

@@ -14,7 +14,14 @@ import numpy as np
 from tinymaix.graph import Array, Node, Quantization, Shape, Tensor
 from tinymaix.ops.base import array
 from tinymaix.ops.recurrent import GRU, LSTM, STATE, Recurrent
-from tinymaix.ops.unidirectional_sequence_lstm import UnidirectionalSequenceLstm
+from tinymaix.ops.unidirectional_sequence_lstm import (
+    BIASES,
+    GATES,
+    RECURRENT,
+    WEIGHTS,
+    UnidirectionalSequenceLstm,
+    X,
+)
 from tinymaix.quantize.ranges import Range
 from tinymaix.quantize.steps import Steps
 
@@ -24,12 +31,23 @@ LONGEST = 128
 
 @dataclass(frozen=True)
 class LstmWithCell(LSTM):
-    """An LSTM over a whole sequence that gives its cells too: (batch, steps, units), so that they can be observed."""
+    """An LSTM over a whole sequence that gives its cells too: (batch, steps, units), so that they can be observed.
+    ``clip`` bounds the cells where it is above 0."""
+
+    clip: float = 0.0
 
     kind: ClassVar[str] = ""
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         return super().infer(inputs) * 2
+
+    def step(self, x: Array, states: Array, constants: Sequence[Array | None]) -> Array:
+        hidden, cell = super().step(x, states, constants)
+        if self.clip <= 0 or np.abs(cell).max(initial=0) <= self.clip:
+            return np.stack([hidden, cell])
+        bounded = np.clip(cell, np.float32(-self.clip), np.float32(self.clip))
+        out = np.divide(hidden, np.tanh(cell), out=np.zeros_like(hidden), where=bounded != cell)
+        return np.stack([np.where(bounded != cell, out * np.tanh(bounded), hidden), bounded])
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         x = array(inputs[0])
@@ -44,6 +62,8 @@ class LstmWithCell(LSTM):
 def recurrent(node: Node) -> Steps | None:
     """What to put in place of a recurrent layer; None where it has to stay."""
     op = node.op
+    if isinstance(op, UnidirectionalSequenceLstm):
+        return _tflite_lstm(node, op)
     if not isinstance(op, Recurrent) or node.states or (node.input(0).shape[1] > LONGEST and not _is_plain(op)):
         return None
     return _lstm(node) if _is_plain(op) else _unrolled(node)
@@ -71,6 +91,21 @@ def _lstm(node: Node) -> Steps:
     return steps.done(steps.op("RESHAPE", y, shape=y.shape))
 
 
+def _tflite_lstm(node: Node, op: UnidirectionalSequenceLstm) -> Steps | None:
+    """TFLite's float LSTM from a state of zeros, its gates in one."""
+    steps, x = Steps(node), node.input(X)
+    if any(np.any(t.initial) for t in node.states) or (op.time_major and x.shape[1] > 1):
+        return None
+    parts = [[array(node.input(first + g).data) for g in GATES] for first in (WEIGHTS, RECURRENT, BIASES)]
+    constants = [steps.constant(np.concatenate(arrays)) for arrays in parts]
+    whole = (x.shape[1], x.shape[0], x.shape[2]) if op.time_major else x.shape  # one sequence lies alike both ways
+    made = [Tensor(f"{node.output.name}_{n}", (*whole[:2], node.output.shape[2]), x.dtype) for n in ("all", "cell")]
+    given = steps.op("RESHAPE", x, shape=whole)
+    layer = LstmWithCell(sequences=True, clip=op.cell_clip)
+    steps.nodes.append(Node(layer, [given, *constants], made, node.name))
+    return steps.done(steps.op("RESHAPE", made[0], shape=node.output.shape))
+
+
 def integer_lstm(node: Node, x: Tensor, y: Tensor, cell: Range) -> Node:
     """The int8 LSTM for an `LstmWithCell`, by TFLite's rules: weights with one scale for each gate, a cell whose scale
     is a power of two, a hidden state with the output's scale."""
@@ -90,8 +125,10 @@ def integer_lstm(node: Node, x: Tensor, y: Tensor, cell: Range) -> Node:
     kept = Tensor(f"{node.name}_cell", (batch, units), np.dtype(np.int16), Quantization.of(scale))
     kept.initial = np.zeros(kept.shape, np.int16)
     absent: list[None] = [None]
+    op = node.op
+    assert isinstance(op, LstmWithCell)
     inputs = [x, *weights, *own, *absent * 3, *sums, *absent * 2, hidden, kept, *absent * 4]
-    return Node(UnidirectionalSequenceLstm(), inputs, [y], node.name)
+    return Node(UnidirectionalSequenceLstm(op.clip), inputs, [y], node.name)
 
 
 def _weights(name: str, data: Array) -> Tensor:
