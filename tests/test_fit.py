@@ -1,24 +1,38 @@
-"""`tinymaix fit`: which chips a model fits, in which order, and what it says about the others."""
+"""`tinymaix fit`: which chips a model fits, in which order, what it says about the others, what it keeps on disk."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import tinymaix
-from tinymaix.chips import find_chip
+from tinymaix import measured
+from tinymaix.advice import lighter
+from tinymaix.chips import chips, find_chip
 from tinymaix.cli import main
 from tinymaix.demo import DATA
 from tinymaix.fit import Limits, fit
 
 MODEL = DATA / "mnist_demo.tflite"
-CHIPS = ("rp2040", "stm32f411ce", "stm32h743zi", "esp32")
+CHIPS = ("rp2040", "stm32f411ce", "k210", "esp32")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the entries of this file, which its tests share."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measured, "folder", lambda: folder)
+        yield folder
 
 
 def test_fastest_first_and_the_unknown_last() -> None:
     found = fit(tinymaix.read(MODEL), [find_chip(name) for name in CHIPS])
-    assert [f.chip.name for f in found] == ["stm32f411ce", "rp2040", "stm32h743zi", "esp32"]
+    assert [f.chip.name for f in found] == ["stm32f411ce", "rp2040", "k210", "esp32"]
     fast, slow, uncounted, unknown = found
     assert fast.fits
     assert slow.fits
@@ -28,9 +42,20 @@ def test_fastest_first_and_the_unknown_last() -> None:
     assert slow.fps
     assert fast.fps > slow.fps
     assert uncounted.fits
-    assert uncounted.milliseconds is None  # no cycle model of the Cortex-M7
+    assert uncounted.milliseconds is None  # no cycle model of its core
     assert unknown.bench is None
     assert "No compiler" in unknown.note
+
+
+def test_figures_are_those_of_the_command_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(MODEL), "--match", "stm32f411re", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert main([*row["command"].split()[1:], "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["flash"]["total"] == row["flash"]
+    assert again["ram"]["total"] == row["ram"]
+    for name in ("cycles", "cycles_error", "milliseconds", "millijoules", "instructions", "bit_exact", "fits"):
+        assert again[name] == row[name]
 
 
 def test_limits() -> None:
@@ -47,6 +72,19 @@ def test_limits() -> None:
     assert short.flash_missing == 0
 
 
+def test_energy() -> None:
+    graph, chip = tinymaix.read(MODEL), replace(find_chip("rp2040"), active_ma=20, volts=3.0)
+    (plain,) = fit(graph, [chip])
+    assert plain.milliseconds
+    assert plain.millijoules == pytest.approx(plain.milliseconds * 0.06)
+    assert plain.millijoules
+    (hungry,) = fit(graph, [chip], limits=Limits(millijoules=plain.millijoules / 2))
+    assert hungry.fits is False
+    assert "mJ" in hungry.note
+    (unknown,) = fit(graph, [replace(chip, active_ma=None)], limits=Limits(millijoules=1))
+    assert unknown.fits is None
+
+
 def test_leaner_ways_are_named() -> None:
     graph, chip = tinymaix.read(MODEL), find_chip("stm32f411ce")
     plain, lean = (fit(graph, [chip], optimize=mode)[0].bench for mode in ("speed", "flash"))
@@ -58,6 +96,35 @@ def test_leaner_ways_are_named() -> None:
     assert "fits with --optimize flash" in found.note
 
 
+def test_advice_counts_bytes() -> None:
+    graph, chip = tinymaix.read(MODEL), find_chip("stm32f411ce")
+    (found,) = fit(graph, [chip])
+    assert found.bench
+    weights = sum(tensor.elements for tensor in graph.constants if len(tensor.shape) > 1 and tensor.dtype == "int8")
+    (enough,) = lighter(graph, found.bench, 10, 0)
+    assert enough == f"int4 weights save {weights // 2:,} bytes of flash"
+    (short,) = lighter(graph, found.bench, weights, 0)
+    assert short.endswith(f"{weights - weights // 2:,} too few")
+    (smaller,) = lighter(graph, found.bench, 0, found.bench.ram.arena // 2)
+    assert smaller.startswith("an input of 19x19 instead of 28x28")
+    (alone,) = lighter(graph, found.bench, 0, found.bench.ram.arena)
+    assert f"{found.bench.ram.arena:,} bytes" in alone
+
+
+def test_measured_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, chip = tinymaix.read(MODEL), find_chip("rp2040")
+    (first,) = fit(graph, [chip])
+    monkeypatch.setattr(measured, "Deployment", None)
+    assert fit(tinymaix.read(MODEL), [chip]) == [first]
+    monkeypatch.undo()
+    for path in own_cache.glob("*.json"):
+        path.write_text('{"bench": {}}')
+    assert fit(graph, [chip]) == [first]
+    other = tinymaix.read(MODEL)
+    other.name = "other"
+    assert measured.model_key(graph) == measured.model_key(tinymaix.read(MODEL)) != measured.model_key(other)
+
+
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", str(MODEL), "--match", "rp2040", "--json"]) == 0
     (chip,) = json.loads(capsys.readouterr().out)
@@ -65,7 +132,13 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert chip["fits"]
     assert chip["bit_exact"]
     assert main(["fit", str(MODEL), "--match", "rp2040"]) == 0
-    assert "rp2040" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "rp2040" in out
+    assert "--chip rp2040 --optimize balanced --layers" in out
+
+
+def test_there_are_chips_enough() -> None:
+    assert sum(chip.core.buildable and chip.core.emulator is not None for chip in chips().values()) >= 80
 
 
 @pytest.mark.parametrize(

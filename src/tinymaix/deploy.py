@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -22,6 +23,8 @@ from tinymaix.graph import Array, Graph, Tensor
 from tinymaix.profile import LayerCost, layer_costs, parts_of
 
 Progress = Callable[[str], None]
+_modelling = threading.Lock()
+"""The cycle model's disassembler serves one thread at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Bench:
     cycles_exact: bool  # counted by the emulator, cycle for cycle
     cycles_error: float | None  # estimated relative error without wait states; 0 where exact, None where cycles are
     milliseconds: float | None  # at the chip's clock; None where cycles are
+    millijoules: float | None  # at the chip's supply and current; None where they or the time are not known
     macs: int
     flash: Flash
     ram: Ram
@@ -161,11 +165,14 @@ class Deployment:
         flash, ram = self._flash(), self._ram(counted.stack)
         mhz = self.chip.mhz
         exact = counted.cycles is not None
-        model = None if exact else estimate(self.firmware, counted)
+        with _modelling:
+            model = None if exact else estimate(self.firmware, counted)
         cycles = model.cycles if model else counted.cycles
+        milliseconds = cycles / mhz / 1000 if cycles is not None and mhz else None
         fits = None
         if self.chip.flash is not None and self.chip.ram is not None:
-            fits = flash.total <= self.chip.flash and ram.total <= self.chip.ram
+            room = self.chip.ram_missing(ram.arena, ram.total - ram.arena) == 0
+            fits = flash.total <= self.chip.flash and room
         return Bench(
             model=self.graph.name,
             chip=self.chip.name,
@@ -174,7 +181,8 @@ class Deployment:
             cycles=cycles,
             cycles_exact=exact,
             cycles_error=model.error if model else 0.0 if exact else None,
-            milliseconds=cycles / mhz / 1000 if cycles is not None and mhz else None,
+            milliseconds=milliseconds,
+            millijoules=self.chip.millijoules(milliseconds),
             macs=self.graph.macs,
             flash=flash,
             ram=ram,

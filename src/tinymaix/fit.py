@@ -1,34 +1,38 @@
-"""Which chips a model fits, and how fast it is there: every kind of core is built for and emulated once."""
+"""Which chips a model fits, how fast it is there and what it draws: every core is built for and emulated once."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from tinymaix.advice import lighter
 from tinymaix.chips import Chip
-from tinymaix.chips.chip import generic
 from tinymaix.cores import Core
-from tinymaix.deploy import Bench, Deployment
+from tinymaix.deploy import Bench
 from tinymaix.graph import Graph
+from tinymaix.measured import Measured, keep, measure, model_key
 
 Progress = Callable[[str], None]
+Figures = dict[tuple[str, str], Measured | str]
+"""By core and way to compile: figures, or a sentence that says why there are none."""
 LEANER = ("ram", "flash")
 """Ways to compile that are tried where the model does not fit."""
-_emulating = threading.Lock()
-"""The cycle model's disassembler serves one thread at a time."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a chip must keep to beside its own memories: bytes that the model may take, inferences a second."""
+    """What a chip must keep to beside its own memories."""
 
     flash: int | None = None
+    """Bytes that the program may take."""
     ram: int | None = None
     fps: float | None = None
+    """Inferences a second, at least."""
+    millijoules: float | None = None
+    """Energy of one inference, at most."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +43,33 @@ class Fit:
     bench: Bench | None  # None where nothing here can build for the core or run it
     flash_missing: int | None  # bytes by which the program exceeds what there is; 0 where it fits
     ram_missing: int | None
-    milliseconds: float | None  # an inference at the chip's clock; None without a cycle model
-    fits: bool | None  # in flash, in RAM, and fast enough; None where that is not known
+    fits: bool | None  # in flash, in RAM, and within the limits; None where that is not known
     note: str  # why there are no figures, or what would make it fit
+    optimize: str
+    toolchain: str
+
+    @property
+    def milliseconds(self) -> float | None:
+        """An inference at the chip's clock; None without a cycle model."""
+        return self.bench.milliseconds if self.bench else None
 
     @property
     def fps(self) -> float | None:
         """Inferences a second."""
         return 1000 / self.milliseconds if self.milliseconds else None
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+    @property
+    def millijoules(self) -> float | None:
+        """What an inference draws; None where the chip's current is not known."""
+        return self.bench.millijoules if self.bench else None
+
+    def command(self, model: str) -> str:
+        """What finds the same figures again, with those of each layer."""
+        tool = "" if self.toolchain == "auto" else f" --toolchain {self.toolchain}"
+        return f"tinymaix bench {model} --chip {self.chip.name} --optimize {self.optimize}{tool} --layers"
+
+    def as_dict(self, model: str) -> dict[str, Any]:
+        """For JSON. model: as a user names it on a command line."""
         bench = self.bench
         return {
             "chip": self.chip.name,
@@ -58,14 +78,18 @@ class Fit:
             "fits": self.fits,
             "milliseconds": self.milliseconds,
             "fps": self.fps,
+            "millijoules": self.millijoules,
             "cycles": bench.cycles if bench else None,
             "cycles_exact": bench.cycles_exact if bench else None,
+            "cycles_error": bench.cycles_error if bench else None,
+            "instructions": bench.instructions if bench else None,
             "bit_exact": bench.bit_exact if bench else None,
             "flash": bench.flash.total if bench else None,
             "ram": bench.ram.total if bench else None,
             "flash_missing": self.flash_missing,
             "ram_missing": self.ram_missing,
             "note": self.note,
+            "command": self.command(model),
         }
 
 
@@ -85,23 +109,27 @@ def fit(
     say, asked, candidates = progress or (lambda sentence: None), limits or Limits(), list(chips)
     cores = list({chip.core.name: chip.core for chip in candidates}.values())
     figures = _measured(graph, [(core, optimize) for core in cores], toolchain, say)
-    fits = [_fit(chip, figures[chip.core.name, optimize], asked) for chip in candidates]
+    fits = [_fit(chip, figures[chip.core.name, optimize], asked, optimize, toolchain) for chip in candidates]
     tight = {f.chip.core.name: f.chip.core for f in fits if f.bench and (f.flash_missing or f.ram_missing)}
     modes = [mode for mode in LEANER if mode != optimize]
     figures |= _measured(graph, [(core, mode) for core in tight.values() for mode in modes], toolchain, say)
-    return sorted((_advised(f, figures, modes, asked) for f in fits), key=_order)
+    result = sorted((_advised(f, figures, modes, asked, graph) for f in fits), key=_order)
+    for found in figures.values():
+        if isinstance(found, Measured):
+            keep(found)
+    return result
 
 
-def _measured(
-    graph: Graph, jobs: Sequence[tuple[Core, str]], toolchain: str, say: Progress
-) -> dict[tuple[str, str], Bench | str]:
-    """The figures of each core and way to compile, or a sentence that says why there are none."""
-    found: dict[tuple[str, str], Bench | str] = {}
+def _measured(graph: Graph, jobs: Sequence[tuple[Core, str]], toolchain: str, say: Progress) -> Figures:
+    found: Figures = {}
     if not jobs:
         return found
+    model = model_key(graph)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
-            runs = {pool.submit(_measure, graph, core, mode, toolchain): (core.name, mode) for core, mode in jobs}
+            runs = {
+                pool.submit(_measure, graph, core, mode, toolchain, model): (core.name, mode) for core, mode in jobs
+            }
             for done, run in enumerate(as_completed(runs), 1):
                 found[runs[run]] = run.result()
                 say(f"{done} of {len(runs)} cores and ways to compile emulated")
@@ -111,26 +139,30 @@ def _measured(
     return found
 
 
-def _measure(graph: Graph, core: Core, optimize: str, toolchain: str) -> Bench | str:
+def _measure(graph: Graph, core: Core, optimize: str, toolchain: str, model: str) -> Measured | str:
     try:
-        deployment = Deployment(graph, generic(core), optimize=optimize, toolchain=toolchain)
-        with _emulating:
-            return deployment.bench()
+        return measure(graph, core, optimize, toolchain, model)
     except (ValueError, RuntimeError) as error:  # ModelError, ToolError, BuildError, EmulationError: of this core only
         return str(error).splitlines()[0]
 
 
-def _fit(chip: Chip, figures: Bench | str, asked: Limits) -> Fit:
+def _fit(chip: Chip, figures: Measured | str, asked: Limits, optimize: str, toolchain: str) -> Fit:
     if isinstance(figures, str):
-        return Fit(chip, None, None, None, None, None, figures)
-    flash = _missing(figures.flash.total, chip.flash, asked.flash)
-    ram = _missing(figures.ram.total, chip.ram, asked.ram)
-    milliseconds = figures.cycles / chip.mhz / 1000 if figures.cycles is not None and chip.mhz else None
-    enough = None if milliseconds is None else 1000 / milliseconds >= (asked.fps or 0)
+        return Fit(chip, None, None, None, None, figures, optimize, toolchain)
+    bench = figures.on(chip)
+    flash = _missing(bench.flash.total, chip.flash, asked.flash)
+    ram = chip.ram_missing(bench.ram.arena, bench.ram.total - bench.ram.arena, asked.ram)
     room = None if flash is None or ram is None else flash == ram == 0
-    fits = False if room is False or enough is False else room if asked.fps is None or enough else None
-    slow = "" if enough is not False or asked.fps is None else f"slower than {asked.fps:g} a second"
-    return Fit(chip, figures, flash, ram, milliseconds, fits, slow)
+    kept = {
+        f"slower than {asked.fps or 0:g} a second": _at_most(
+            bench.milliseconds, 1000 / asked.fps if asked.fps else None
+        ),
+        f"more than {asked.millijoules or 0:g} mJ": _at_most(bench.millijoules, asked.millijoules),
+    }
+    answers = [room, *kept.values()]
+    fits = False if False in answers else None if None in answers else True
+    note = ", ".join(sentence for sentence, enough in kept.items() if enough is False)
+    return Fit(chip, bench, flash, ram, fits, note, optimize, toolchain)
 
 
 def _missing(needed: int, *available: int | None) -> int | None:
@@ -139,20 +171,34 @@ def _missing(needed: int, *available: int | None) -> int | None:
     return max(0, needed - min(known)) if known else None
 
 
-def _advised(found: Fit, figures: dict[tuple[str, str], Bench | str], modes: Sequence[str], asked: Limits) -> Fit:
-    """With a note that says what would make it fit, where something does."""
-    if not (found.flash_missing or found.ram_missing):
+def _at_most(value: float | None, limit: float | None) -> bool | None:
+    """Whether a limit is kept; None where that is not known."""
+    return True if limit is None else None if value is None else value <= limit
+
+
+def _advised(found: Fit, figures: Figures, modes: Sequence[str], asked: Limits, graph: Graph) -> Fit:
+    """With a note that says what would make it fit, where something does, or how far it is from that."""
+    if found.bench is None or not (found.flash_missing or found.ram_missing):
         return found
-    for mode in modes:
-        leaner = figures[found.chip.core.name, mode]
-        other = _fit(found.chip, leaner, asked)
+    others = [_fit(found.chip, figures[found.chip.core.name, mode], asked, mode, found.toolchain) for mode in modes]
+    for other in others:
         if other.fits:
             time = f": {other.milliseconds:,.1f} ms" if other.milliseconds else ""
-            return Fit(**{**found.__dict__, "note": f"fits with --optimize {mode}{time}"})
-    return found
+            return replace(found, note=f"fits with --optimize {other.optimize}{time}")
+    leanest = min([found, *(other for other in others if other.bench)], key=_lack)
+    notes = [found.note] if found.note else []
+    if leanest is not found and _lack(leanest) < _lack(found):
+        notes.append(f"with --optimize {leanest.optimize} {_lack(leanest):,} bytes are missing")
+    notes += (
+        lighter(graph, leanest.bench, leanest.flash_missing or 0, leanest.ram_missing or 0) if leanest.bench else []
+    )
+    return replace(found, note="; ".join(notes))
+
+
+def _lack(found: Fit) -> int:
+    return (found.flash_missing or 0) + (found.ram_missing or 0)
 
 
 def _order(found: Fit) -> tuple[int, float, str]:
     rank = {True: 0, None: 1, False: 2}[found.fits] if found.bench else 3
-    missing = (found.flash_missing or 0) + (found.ram_missing or 0)
-    return rank, missing if rank == 2 else found.milliseconds or float("inf"), found.chip.name
+    return rank, _lack(found) if rank == 2 else found.milliseconds or float("inf"), found.chip.name

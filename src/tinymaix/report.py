@@ -64,11 +64,13 @@ def show(*parts: object, width: int | None = None) -> None:
 
 def bench_table(benches: Sequence[Bench], title: str | None = None) -> Table:
     """What an inference costs, a row a chip; "~" marks modelled cycles."""
-    columns = ["chip", "cycles", "instructions", "milliseconds", "flash", "RAM", "arena", "stack", "bit-exact", "fits"]
+    columns = [
+        "chip", "cycles", "instructions", "ms", "mJ", "flash", "RAM", "arena", "stack", "bit-exact", "fits"
+    ]  # fmt: skip
     rows = [
         [
-            b.chip, cycles(b, b.cycles), b.instructions, cycles(b, b.milliseconds), b.flash.total, b.ram.total,
-            b.ram.arena, b.ram.stack, b.bit_exact, b.fits,
+            b.chip, cycles(b, b.cycles), b.instructions, cycles(b, b.milliseconds), cycles(b, b.millijoules),
+            b.flash.total, b.ram.total, b.ram.arena, b.ram.stack, b.bit_exact, b.fits,
         ]
         for b in benches
     ]  # fmt: skip
@@ -111,19 +113,24 @@ def tuning_dict(tuning: Sequence[LayerTuning]) -> dict[str, Any]:
     return {"tuning": [asdict(layer) for layer in tuning]} if tuning else {}
 
 
-def fit_parts(fits: Sequence[Fit], graph: Graph) -> list[object]:
-    """A row a chip, and below the table what could not be measured."""
-    columns = ["chip", "core", "MHz", "fits", "ms", "a second", "flash", "RAM", "flash lacks", "RAM lacks", "note"]
+def fit_parts(fits: Sequence[Fit], graph: Graph, model: str) -> list[object]:
+    """A row a chip, and below the table how to get it again and what could not be measured."""
+    columns = [
+        "chip", "core", "MHz", "fits", "ms", "a second", "mJ", "flash", "RAM", "flash lacks", "RAM lacks"
+    ]  # fmt: skip
     rows = [
         [
             f.chip.name, f.chip.core.name, f.chip.mhz, f.fits, cycles(f.bench, f.milliseconds),
-            cycles(f.bench, f.fps), f.bench.flash.total, f.bench.ram.total, f.flash_missing or None,
-            f.ram_missing or None, f.note,
+            cycles(f.bench, f.fps), cycles(f.bench, f.millijoules), f.bench.flash.total, f.bench.ram.total,
+            f.flash_missing or None, f.ram_missing or None,
         ]
         for f in fits
         if f.bench
     ]  # fmt: skip
     parts: list[object] = [table(f"{graph.name}: {graph.macs:,} MACs", columns, rows, left=2)]
+    parts += [f"{f.chip.name}: {f.note}" for f in fits if f.bench and f.note]
+    again = next((f for f in fits if f.bench), None)
+    parts += [f"each row again, layer by layer, here the first: {again.command(model)}"] if again else []
     unknown = {f.note: [g.chip.name for g in fits if not g.bench and g.note == f.note] for f in fits if not f.bench}
     return parts + [f"{', '.join(names)}: {note}" for note, names in unknown.items()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -299,8 +300,10 @@ def test_places_are_checked(core: str, tmp_path: Path) -> None:
 
 
 def test_cores_without_an_emulator_say_so(tmp_path: Path) -> None:
+    firmware = make("int tm_main(void) { return 0; }", "cortex-m85", tmp_path)
+    chip = replace(firmware.chip, core=replace(firmware.chip.core, emulator=None))
     with pytest.raises(EmulationError, match=r"Cortex-M85, has no emulator"):
-        open_machine(make("int tm_main(void) { return 0; }", "cortex-m85", tmp_path))
+        open_machine(replace(firmware, chip=chip))
 
 
 def test_a_missing_simavr_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

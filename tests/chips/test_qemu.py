@@ -11,7 +11,7 @@ from tinymaix.chips import find_chip
 from tinymaix.chips.build import build
 from tinymaix.chips.emulate import EmulationError, Machine, open_machine
 
-CORES = ("cortex-m55", "cortex-a7", "cortex-a53", "rv64gcv-vlen128", "rv64gcv-vlen256")
+CORES = ("cortex-m55", "cortex-m85", "cortex-a7", "cortex-a53", "rv64gcv-vlen128", "rv64gcv-vlen256")
 SUM = """
 #include <stdint.h>
 uint8_t bytes[8];

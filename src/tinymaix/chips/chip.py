@@ -27,6 +27,15 @@ class ChipError(ValueError):
 
 
 @dataclass(frozen=True)
+class Bank:
+    """A stretch of RAM that an array cannot reach beyond."""
+
+    name: str
+    size: int
+    address: int | None = None
+
+
+@dataclass(frozen=True)
 class Chip:
     """One chip, or, where flash, ram and mhz are None, any chip with that core."""
 
@@ -39,6 +48,8 @@ class Chip:
     """Bytes for code and constants (outside the chip where it has none inside)."""
     ram: int | None = None
     """Bytes of RAM in the chip that a program can use."""
+    banks: tuple[Bank, ...] = ()
+    """Where that RAM is not one stretch."""
     boards: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     wait_states: int | None = None
@@ -58,6 +69,25 @@ class Chip:
     """Supply voltage at which active_ma was measured."""
     note: str = ""
     source: str = ""
+
+    def ram_missing(self, arena: int, rest: int, most: int | None = None) -> int | None:
+        """Bytes of RAM that lack for one array and what can lie elsewhere; 0 where both fit, None where none is known.
+
+        most: bytes of RAM at most that may be taken.
+        """
+        sizes = [size for size in (self.ram, most) if size is not None]
+        if not sizes:
+            return None
+        missing = max(0, arena + rest - min(sizes))
+        if missing or not self.banks:
+            return missing
+        lack = []
+        for i, bank in enumerate(self.banks):
+            elsewhere = max((other.size for j, other in enumerate(self.banks) if j != i), default=0)
+            if arena + rest <= bank.size:
+                return 0
+            lack.append(max(0, arena - bank.size) + max(0, rest - elsewhere))
+        return min(lack)
 
     def millijoules(self, milliseconds: float | None) -> float | None:
         """What the chip draws in so many ms of computing; None where its current is not known."""
@@ -81,6 +111,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "mhz": (int, float),
     "flash": (int,),
     "ram": (int,),
+    "banks": (list,),
     "boards": (list,),
     "aliases": (list,),
     "wait_states": (int,),
@@ -119,7 +150,21 @@ def _chip(name: str, table: Any, path: Path) -> Chip:
     except CoreError as error:
         raise ChipError(f"{where}: {error}") from None
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+    if "banks" in values:
+        values["banks"] = tuple(_bank(text, where) for text in values["banks"])
     return Chip(**{**values, "name": name, "title": table.get("title", name), "core": core})
+
+
+def _bank(text: str, where: str) -> Bank:
+    """From "NAME BYTES" or "NAME BYTES ADDRESS"."""
+    words = text.split()
+    try:
+        address = int(words.pop(), 16) if words[-1].startswith("0x") else None
+        return Bank(" ".join(words[:-1]), int(words[-1]), address)
+    except (ValueError, IndexError):
+        raise ChipError(
+            f'{where}: "{text}" describes no bank; write its name and bytes, as in "CCM 65536 0x10000000".'
+        ) from None
 
 
 def _load(path: Path) -> dict[str, Chip]:

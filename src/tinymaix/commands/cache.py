@@ -1,4 +1,4 @@
-"""tinymaix cache: what trials on emulated chips have left on disk."""
+"""tinymaix cache: what emulated chips have left on disk."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from tinymaix.commands.shared import Add, print_json
 
 def register(add: Add) -> None:
     command = add(
-        "cache", run, "show or clear what --tune has learned and keeps on disk", "tinymaix cache --clear"
+        "cache", run, "show or clear what --tune and fit have measured and keep on disk", "tinymaix cache --clear"
     )  # fmt: skip
     command.add_argument("--clear", action="store_true", help="remove it")
 
 
 def run(options: argparse.Namespace) -> int:
-    from tinymaix import trials
+    from tinymaix import measured, trials
+    from tinymaix.chips.tools import cache_dir
 
-    figures: dict[str, object] = {"folder": str(trials.folder())}
+    figures: dict[str, object] = {"folder": str(cache_dir())}
     if options.clear:
-        figures["removed"] = trials.clear()
-    figures["entries"] = len(trials.entries())
+        figures["removed"] = trials.clear() + measured.clear()
+    figures["entries"] = len(trials.entries()) + len(measured.entries())
     if options.json:
         print_json(figures)
     else:

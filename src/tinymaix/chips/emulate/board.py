@@ -93,6 +93,7 @@ class Board:
         heap = _heap(program, self.start.stack, size)
         self.host = Semihosting(self, program.bits // 8, heap, lambda: self._counter.executed, chip.mhz or 1.0)
         self._ram = [(at, at + length) for at, length in ram]
+        self._ram += [(bank.address, bank.address + bank.size) for bank in chip.banks if bank.address is not None]
         self._ram += [(s.address, s.address + size) for s in program.segments if s.writable]
         self._ram += [(self.start.stack - size, self.start.stack)] if self.start.stack else []
         self._problem = self._ended = ""

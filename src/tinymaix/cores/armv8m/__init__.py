@@ -1,4 +1,4 @@
-"""Armv8.1-M: Cortex-M55 and M85 with Helium (MVE). QEMU emulates the M55."""
+"""Armv8.1-M: Cortex-M55 and M85 with Helium (MVE). QEMU emulates the M55, whose instructions the M85 runs too."""
 
 from tinymaix.cores.core import Core
 
@@ -22,5 +22,5 @@ def _core(name: str, title: str, clang_cpu: str, board: str | None = None) -> Co
 
 CORES = (
     _core("cortex-m55", "Arm Cortex-M55", "cortex_m55+mve_fp", "qemu-system-arm -M mps3-an547"),
-    _core("cortex-m85", "Arm Cortex-M85", "cortex_m85+mve_fp"),
+    _core("cortex-m85", "Arm Cortex-M85", "cortex_m85+mve_fp", "qemu-system-arm -M mps3-an547"),
 )
