@@ -8,13 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN := gcc-avr avr-libc simavr libsimavr-dev libelf-dev gcc libc6-dev
 QEMU := qemu-user qemu-system-arm
+BROWSER := chromium
 
-.PHONY: demo test lint clean tools qemu
+.PHONY: demo test lint clean tools qemu browser
 
 demo: $(VENV)/chips tools
 	$(BIN)/tinymaix demo
 
-test: $(VENV)/dev tools qemu
+test: $(VENV)/dev tools qemu browser
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
@@ -42,6 +43,11 @@ tools:
 qemu:
 	@if ! command -v qemu-aarch64 >/dev/null || ! command -v qemu-system-arm >/dev/null; then \
 		$(call install,$(QEMU),the tests of Helium and NEON and of vectors on RISC-V); \
+	fi
+
+browser:
+	@if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then \
+		$(call install,$(BROWSER),the tests of pages in a browser); \
 	fi
 
 # Packages and what they are for, as a command of the shell.
