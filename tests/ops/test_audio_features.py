@@ -15,16 +15,23 @@ from tinymaix.chips import ToolError, find_chip
 from tinymaix.deploy import Deployment
 from tinymaix.graph import Array, Graph, ModelError, Quantization, Tensor
 from tinymaix.ops.audio_features import AudioFeatures, log2
-from tinymaix.process.audio import MLPERF_MFCC, TINYMAIX_FBANK, AudioFrontEnd, audio_node
+from tinymaix.process.audio import MLPERF_MFCC, MLPERF_WAKE_WORD, TINYMAIX_FBANK, AudioFrontEnd, audio_node
 
 SMALL = AudioFrontEnd(rate=8000, window=100, hop=60, mels=10, coefficients=0, shape="hamming", emphasis=0.9)
 FRONTS = {
     "fbank": TINYMAIX_FBANK,
     "mfcc": MLPERF_MFCC,
     "log-mel": AudioFrontEnd(window=400, hop=160, mels=40, shape="hann", low=80.0),
+    "wake word": MLPERF_WAKE_WORD,
     "small": SMALL,
 }
-SCALES = {"fbank": (1 / 255, -128), "mfcc": (0.58, 83), "log-mel": (0.1, 40), "small": (0.15, 20)}
+SCALES = {
+    "fbank": (1 / 255, -128),
+    "mfcc": (0.58, 83),
+    "log-mel": (0.1, 40),
+    "wake word": (0.0037, -128),
+    "small": (0.15, 20),
+}
 
 
 def graph_of(front: AudioFrontEnd, frames: int, scale: float, zero: int, dtype: str = "int8") -> Graph:
@@ -90,6 +97,18 @@ def test_silence_is_the_floor() -> None:
 @given(st.integers(1, 2**64 - 1))
 def test_logarithm(x: int) -> None:
     assert abs(int(log2(np.array([x], np.uint64))[0]) / 65536 - np.log2(float(x))) <= 2**-15
+
+
+def test_the_sample_before_a_frame_counts_where_it_is_known() -> None:
+    front = replace(SMALL, across=True)
+    x = sound(7, front.samples(3))
+    whole = graph_of(front, 3, 0.1, 0).run([x[None]])[0]
+    later = Tensor("x", (1, front.samples(2) + 1), np.dtype(np.int16))
+    y = Tensor("y", (1, 2, 10), np.dtype(np.int8), Quantization.of(0.1))
+    graph = Graph([audio_node(front, later, y)], [later], [y])
+    inputs = [x[None, front.hop - 1 :]]
+    assert (graph.run(inputs)[0] == whole[:, 1:]).all()
+    check_compiled([(graph, [inputs]), (graph_of(front, 3, 0.1, 0), [[x[None]]])])
 
 
 @given(SEEDS)

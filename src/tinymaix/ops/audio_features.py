@@ -40,7 +40,8 @@ class AudioFeatures(Operator):
     its number of weights, (channels, 2); all their weights; the matrix (coefficients, channels) or (1, 1); a bias for
     each coefficient. Output (1, frames, coefficients): int8 or int16, or float32 without saturation.
 
-    ``emphasis``, in Q15, weighs the sample before, which is subtracted within a frame.
+    ``emphasis``, in Q15, weighs the sample before, which is subtracted: within a frame or, where ``across``, also from
+    the sample before the frame. The first ``lead`` samples belong to no frame; before the first of all there is 0.
     """
 
     window: int
@@ -50,6 +51,8 @@ class AudioFeatures(Operator):
     emphasis: int = 0
     power: bool = True
     floor: int = 0
+    across: bool = False
+    lead: int = 0
 
     kind: ClassVar[str] = "AUDIO_FEATURES"
     types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
@@ -66,8 +69,9 @@ class AudioFeatures(Operator):
             )
         if not (0 <= self.emphasis < 32768 and 0 <= self.floor < 2**31 and 0 <= self.shift < 63):
             raise ModelError(f"pre-emphasis {self.emphasis}, floor {self.floor} or shift {self.shift} is out of range")
-        if len(x.shape) != 2 or x.shape[0] != 1 or x.shape[1] < self.window:
-            raise ModelError(f"samples {list(x.shape)} are not (1, count) with at least {self.window} of them")
+        least = self.lead + self.window
+        if len(x.shape) != 2 or x.shape[0] != 1 or x.shape[1] < least or self.lead < 0:
+            raise ModelError(f"samples {list(x.shape)} are not (1, count) with at least {least} of them")
         if weights is not None and weights.shape != (self.window,):
             raise ModelError(f"a window of {self.window} samples cannot have weights {list(weights.shape)}")
         self._check_channels(channels, mel)
@@ -75,7 +79,7 @@ class AudioFeatures(Operator):
         coefficients = channels.shape[0] if (rows, columns) == (1, 1) else rows
         if columns not in (1, channels.shape[0]) or bias.shape != (coefficients,):
             raise ModelError(f"matrix {list(matrix.shape)} and biases {list(bias.shape)} do not fit the mel channels")
-        return [(1, 1 + (x.shape[1] - self.window) // self.hop, coefficients)]
+        return [(1, 1 + (x.shape[1] - least) // self.hop, coefficients)]
 
     def _check_channels(self, channels: Tensor, mel: Tensor) -> None:
         if channels.data is None or channels.data.ndim != 2 or channels.data.shape[1] != 2:
@@ -123,9 +127,10 @@ class AudioFeatures(Operator):
 
     def _frames(self, x: Array, weights: Array | None) -> Array:
         """(frames, window) values for the FFT."""
-        starts = np.arange(0, x.size - self.window + 1, self.hop)
+        starts = np.arange(self.lead, x.size - self.window + 1, self.hop)
         frames = x[starts[:, None] + np.arange(self.window)]
-        before = np.concatenate([np.zeros((len(starts), 1), np.int64), frames[:, :-1]], axis=1)
+        first = np.where(starts > 0, x[starts - 1], 0) if self.across else np.zeros(len(starts), np.int64)
+        before = np.concatenate([first[:, None], frames[:, :-1]], axis=1)
         emphasized = (frames << 15) - self.emphasis * before
         if weights is None:
             return np.asarray(emphasized >> 2)
@@ -168,6 +173,8 @@ class AudioFeatures(Operator):
             hop=self.hop,
             n=fft.n,
             emphasis=self.emphasis,
+            across=self.across,
+            lead=self.lead,
             power=self.power,
             least=self.floor,
             channel_count=node.input(2).shape[0],

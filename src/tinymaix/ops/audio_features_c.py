@@ -53,17 +53,17 @@ static uint32_t root_u32(uint64_t x)
 AUDIO_SPECTRUM = Kernel(
     "audio_spectrum",
     """\
-/* One frame -> n + 1 energies, each in two words of the spectrum: power / 256, or magnitude.
+/* One frame and the sample before -> n + 1 energies, each in two words of the spectrum: power / 256, or magnitude.
  * Pre-emphasis and window keep values below 2^29. */
 static void audio_spectrum(const int16_t *x, const int16_t *weights, const int32_t *twiddles, const int32_t *halves,
-                           int32_t *spectrum, int window, int n, int32_t emphasis, int power)
+                           int32_t *spectrum, int window, int n, int32_t emphasis, int16_t before, int power)
 {
     for (int i = 0; i < n; i++) {
         int at = 2 * fft_place(i, n);
         for (int k = at; k < at + 2; k++) {
             int32_t value = 0;
             if (k < window) {
-                value = x[k] * INT32_C(32768) - (k > 0 ? emphasis * x[k - 1] : 0);
+                value = x[k] * INT32_C(32768) - emphasis * (k > 0 ? x[k - 1] : before);
                 value = weights ? (int32_t)((int64_t)value * FLASH_I16(weights + k) >> 17) : value >> 2;
             }
             spectrum[2 * i + (k & 1)] = value;
@@ -110,12 +110,14 @@ def _kernel(dtype: str, finish: str) -> Kernel:
 /* Frames of samples -> coefficients: the logarithms times one multiplier each (same), or through a matrix */
 static void {name}(const int16_t *x, const int16_t *weights, const int32_t *twiddles,
     const int32_t *halves, const int16_t *channels, const int16_t *mel, const int16_t *matrix, const int64_t *bias,
-    int32_t *scratch, {kind} *y, int frames, int window, int hop, int n, int32_t emphasis, int power, uint32_t least,
-    int channel_count, int coefficients, int same, int shift)
+    int32_t *scratch, {kind} *y, int frames, int window, int hop, int n, int32_t emphasis, int across, int lead,
+    int power, uint32_t least, int channel_count, int coefficients, int same, int shift)
 {{
     int32_t *logs = scratch + 2 * n + 2;
+    x += lead;
     for (int frame = 0; frame < frames; frame++, x += hop) {{
-        audio_spectrum(x, weights, twiddles, halves, scratch, window, n, emphasis, power);
+        int16_t before = (int16_t)(across && (lead || frame) ? x[-1] : 0);
+        audio_spectrum(x, weights, twiddles, halves, scratch, window, n, emphasis, before, power);
         audio_log_mel(scratch, channels, mel, logs, channel_count, least);
         for (int i = 0; i < coefficients; i++) {{
             int64_t sum = FLASH_I64(bias + i);

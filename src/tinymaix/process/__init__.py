@@ -5,13 +5,14 @@ Each function takes a Graph and gives a new one with more nodes, which run, plan
 
 from __future__ import annotations
 
-from tinymaix.process.audio import MLPERF_MFCC, TINYMAIX_FBANK, AudioFrontEnd, with_audio
+from tinymaix.process.audio import MLPERF_MFCC, MLPERF_WAKE_WORD, TINYMAIX_FBANK, AudioFrontEnd, with_audio
 from tinymaix.process.detect import with_arg_max, with_fomo, with_ssd, with_top_k, with_yolo
 from tinymaix.process.image import with_image
 from tinymaix.process.join import prepend, sliding
 
 __all__ = [
     "MLPERF_MFCC",
+    "MLPERF_WAKE_WORD",
     "TINYMAIX_FBANK",
     "AudioFrontEnd",
     "prepend",

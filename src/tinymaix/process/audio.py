@@ -27,6 +27,7 @@ class AudioFrontEnd:
         fft: length of the transform, a power of two; the next one from ``window`` where it is 0.
         shape: weights of the window: "none", "hann" (periodic) or "hamming".
         emphasis: share of the sample before that is subtracted.
+        across: the first sample of a frame has one before it too; otherwise frames are emphasized one by one.
         mels: triangular filters, from ``low`` to ``high`` Hz (0: half the rate) equally far apart on the mel scale.
         ramps: the triangles' sides are straight over "hz" (HTK's and librosa's way) or "mel" (TensorFlow's way).
         power: filters sum the spectrum's power rather than its magnitude.
@@ -41,6 +42,7 @@ class AudioFrontEnd:
     fft: int = 0
     shape: str = "hann"
     emphasis: float = 0.0
+    across: bool = False
     mels: int = 40
     low: float = 20.0
     high: float = 0.0
@@ -115,7 +117,8 @@ class AudioFrontEnd:
         """The features in floating point: (frames, features) of int16 samples. What the integers are close to."""
         starts = np.arange(0, samples.size - self.window + 1, self.hop)
         frames = samples.astype(np.float64)[starts[:, None] + np.arange(self.window)] * (self.full_scale / 32768)
-        frames[:, 1:] = frames[:, 1:] - self.emphasis * frames[:, :-1]
+        before = samples[np.maximum(starts - 1, 0)] * (self.full_scale / 32768) * (starts > 0) * self.across
+        frames -= self.emphasis * np.column_stack([before, frames[:, :-1]])
         spectrum = np.abs(np.fft.rfft(frames * self.window_weights(), self.length))
         sums = (spectrum**2 if self.power else spectrum) @ self.filters().T
         logs = self.gain * np.log(np.maximum(sums + self.floor, 1e-30)) + self.offset
@@ -128,7 +131,8 @@ def _mel(frequency: float) -> float:
 
 
 def audio_node(front: AudioFrontEnd, x: Tensor, y: Tensor) -> Node:
-    """The node from int16 samples (1, count) to features with the type and quantization of ``y``.
+    """The node from int16 samples (1, count) to features (1, frames, features) with the type and quantization of ``y``.
+    More samples than the frames have are those before the first frame.
 
     Raises:
         ModelError: one sentence for everything about the description that cannot be computed.
@@ -148,9 +152,10 @@ def audio_node(front: AudioFrontEnd, x: Tensor, y: Tensor) -> Node:
     mel = np.concatenate([row[run[0] : run[-1] + 1] for row, run in zip(filters, runs, strict=True)])
     unit = _unit(front) * tallest
     matrix, bias, shift = _output(front, math.log2(unit), y)
+    lead = x.shape[1] - front.samples(y.shape[1])
     op = AudioFeatures(
         front.window, front.hop, front.length, shift, round(front.emphasis * 32768), front.power,
-        min(round(front.floor / unit), 2**31 - 1),
+        min(round(front.floor / unit), 2**31 - 1), front.across, lead,
     )  # fmt: skip
     plain = front.shape == "none"
     window = None if plain else _constant("window", _q(front.window_weights(), 15), np.int16)
@@ -200,6 +205,12 @@ takes as 0 to 1."""
 MLPERF_MFCC = AudioFrontEnd(ramps="mel", high=4000.0, power=False, coefficients=10)
 """The features of MLPerf Tiny's keyword spotting: 49 frames of 10 coefficients from one second."""
 
+MLPERF_WAKE_WORD = AudioFrontEnd(
+    window=1024, hop=512, shape="hamming", emphasis=31 / 32, across=True, low=0.0, ramps="mel", floor=0.0,
+    gain=10 / 64 / math.log(10), offset=(52 - 10 * math.log10(1024)) / 64,
+)  # fmt: skip
+"""The features of MLPerf Tiny's streaming wake word: (10 log10(power / 1024) + 52) / 64, a frame every 32 ms."""
+
 
 def with_audio(graph: Graph, front: AudioFrontEnd, stream: bool = False) -> Graph:
     """The graph with sound as its input: int16 samples (1, count) instead of features.
@@ -233,5 +244,6 @@ def _frame(front: AudioFrontEnd, target: Tensor) -> Graph:
 
     x = Tensor("samples", (1, front.hop), np.dtype(np.int16), Quantization.of(1 / 32768))
     y = Tensor("frame", (1, 1, front.features), target.dtype, target.quantization)
-    whole, nodes = remember(x, front.window, axis=1)
+    before = 1 if front.across and front.emphasis else 0
+    whole, nodes = remember(x, front.window + before, axis=1)
     return Graph([*nodes, audio_node(front, whole, y)], [x], [y])

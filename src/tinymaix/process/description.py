@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from tinymaix.graph import Array, Graph, ModelError
-from tinymaix.process.audio import MLPERF_MFCC, TINYMAIX_FBANK, AudioFrontEnd, with_audio
+from tinymaix.process.audio import MLPERF_MFCC, MLPERF_WAKE_WORD, TINYMAIX_FBANK, AudioFrontEnd, with_audio
 from tinymaix.process.detect import with_arg_max, with_fomo, with_ssd, with_top_k, with_yolo
 from tinymaix.process.image import with_image
 from tinymaix.process.join import prepend, sliding
@@ -32,7 +32,7 @@ else:
     import tomli as tomllib
 
 Table = dict[str, Any]
-PRESETS = {"tinymaix-fbank": TINYMAIX_FBANK, "mlperf-mfcc": MLPERF_MFCC}
+PRESETS = {"tinymaix-fbank": TINYMAIX_FBANK, "mlperf-mfcc": MLPERF_MFCC, "mlperf-wake-word": MLPERF_WAKE_WORD}
 MAX_BYTES = 2**20
 LIMITS = ("threshold", "overlap", "detections", "candidates", "across")
 
