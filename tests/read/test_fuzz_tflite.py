@@ -31,6 +31,7 @@ CPU_SECONDS = 2.0
 LARGEST_ALLOCATION = 64 << 20
 SHARED_FILES = (
     "kernel_tests/misc/model_with_add.tflite",
+    "kernel_tests/misc/model_with_detection_postprocess.tflite",
     "kernel_tests/misc/model_with_logistic.tflite",
     "kernel_tests/misc/model_with_multiple_outputs.tflite",
     "kernel_tests/misc/model_with_reverse_sequence.tflite",
@@ -38,6 +39,7 @@ SHARED_FILES = (
     "kernel_tests/mlperf_layers_int8/resnet_layer14.tflite",
     "kernel_tests/mlperf_layers_int8/toycar_layer5.tflite",
     "kernel_tests/seanet_int16/transpose_conv/transpose_conv4.tflite",
+    "tflm/audio_preprocessor_int8.tflite",
     "tflm/hello_world_float.tflite",
     "tflm/hello_world_int8.tflite",
     "tflm/keyword_scrambled_8bit.tflite",
