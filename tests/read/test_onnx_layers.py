@@ -45,9 +45,9 @@ IMAGE = (1, 4, 6, 5)
 SEQUENCE = (5, 1, 3)
 
 
-def _recurrent(kind: str, gates: int, directions: int = 1, **attributes: Any) -> Case:
+def _recurrent(kind: str, gates: int, directions: int = 1, outputs: int = 2, **attributes: Any) -> Case:
     constants = [real(directions, gates * 4, 3), real(directions, gates * 4, 4), real(directions, gates * 8)]
-    return Case(kind, SEQUENCE, [*constants], {"hidden_size": 4, **attributes}, outputs=2)
+    return Case(kind, SEQUENCE, [*constants], {"hidden_size": 4, **attributes}, outputs=outputs)
 
 
 CASES = [
@@ -118,6 +118,24 @@ CASES = [
     _recurrent("LSTM", 4, direction="reverse"), _recurrent("GRU", 3),
     _recurrent("GRU", 3, linear_before_reset=1), _recurrent("RNN", 1),
     _recurrent("RNN", 1, activations=["Relu"]),
+    Case("Elu", IMAGE, [], {"alpha": 0.4}), Case("Selu", IMAGE), Case("Selu", IMAGE, [], {"alpha": 1.5, "gamma": 1.2}),
+    Case("Celu", IMAGE, [], {"alpha": 0.7}), Case("ThresholdedRelu", IMAGE, [], {"alpha": 0.3}),
+    Case("Softsign", IMAGE), Case("Mish", IMAGE, opset=18), Case("Sign", IMAGE),
+    Case("Shrink", IMAGE, [], {"lambd": 0.4}), Case("Shrink", IMAGE, [], {"lambd": 0.4, "bias": 0.4}),
+    *[Case(f"Reduce{kind}", IMAGE, [], {"axes": [1, 3], "keepdims": keep}, opset=13) for keep in (0, 1)
+      for kind in ("L1", "L2", "SumSquare", "LogSumExp", "Prod")],
+    Case("ReduceLogSum", IMAGE, [], {"axes": [1]}, opset=13, positive=True),
+    Case("ReduceMax", (), opset=13), Case("Einsum", (2, 3, 4), [real(4, 5)], {"equation": "abc,cd->adb"}),
+    Case("Einsum", (2, 3, 4), second=(2, 5, 4), attributes={"equation": "bij,bkj->bik"}),
+    Case("Einsum", (2, 3, 4), second=(3, 2), attributes={"equation": "...ij,ik->...jk"}),
+    Case("CumSum", (2, 5), [np.array(1)]), Case("CumSum", (2, 5), [np.array(0)], {"exclusive": 1, "reverse": 1}),
+    Case("LpNormalization", (2, 5), [], {"p": 1}), Case("LpNormalization", (2, 5), [], {"axis": 0}),
+    Case("MeanVarianceNormalization", IMAGE), Case("Pad", IMAGE, [ints(0, 0, 1, 2, 0, 0, 0, 1)], {"mode": "edge"}),
+    Case("LSTM", SEQUENCE, [real(1, 16, 3), real(1, 16, 4), real(1, 32), None, real(1, 1, 4), real(1, 1, 4)],
+         {"hidden_size": 4}, outputs=3),
+    Case("GRU", SEQUENCE, [real(2, 12, 3), real(2, 12, 4), real(2, 24), None, real(2, 1, 4)],
+         {"hidden_size": 4, "direction": "bidirectional"}, outputs=2),
+    _recurrent("LSTM", 4, 2, 3, direction="bidirectional"),
     Case("Normalizer", (2, 5), [], {"norm": "L1"}, domain="ai.onnx.ml"),
     Case("Normalizer", (2, 5), [], {"norm": "L2"}, domain="ai.onnx.ml"),
     Case("Scaler", (2, 3), [], {"offset": [1.0, 2.0, 3.5], "scale": [0.5, 2.0, 1.5]}, domain="ai.onnx.ml"),

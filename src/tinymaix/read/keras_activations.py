@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from tinymaix.graph import ModelError, Tensor
+from tinymaix.read import functions
+from tinymaix.read.channels_first import Builder
 from tinymaix.read.keras_layer import Layer
-from tinymaix.read.layers import clip, split
-
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-"""Klambauer et al. 2017 (arXiv 1706.02515)."""
+from tinymaix.read.layers import clip
 
 Activation = Callable[[Layer, Tensor], Tensor]
 
@@ -56,58 +55,20 @@ def _hard_sigmoid(layer: Layer, x: Tensor) -> Tensor:
     return layer.op("MINIMUM", y, _number(layer, 1))
 
 
+def _shared(function: Callable[[Builder, Tensor], Tensor]) -> Activation:
+    return lambda layer, x: function(layer.b, x)
+
+
 def _leaky(slope: float) -> Activation:
     return lambda layer, x: layer.op("LEAKY_RELU", x, alpha=slope)
-
-
-def elu(layer: Layer, x: Tensor, alpha: float = 1.0, scale: float = 1.0) -> Tensor:
-    """scale * x above 0, scale * alpha * (e^x - 1) below."""
-    if alpha == scale == 1.0:
-        return layer.op("ELU", x)
-    below = layer.op("MUL", layer.op("ELU", layer.op("MINIMUM", x, _number(layer, 0))), _number(layer, alpha * scale))
-    above = layer.op("RELU", x) if scale == 1.0 else layer.op("MUL", layer.op("RELU", x), _number(layer, scale))
-    return layer.op("ADD", above, below)
-
-
-def _softplus(layer: Layer, x: Tensor) -> Tensor:
-    """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), which cannot overflow."""
-    tail = layer.op("EXP", layer.op("NEG", layer.op("ABS", x)))
-    return layer.op("ADD", layer.op("RELU", x), layer.op("LOG", layer.op("ADD", tail, _number(layer, 1))))
-
-
-def _softsign(layer: Layer, x: Tensor) -> Tensor:
-    return layer.op("DIV", x, layer.op("ADD", layer.op("ABS", x), _number(layer, 1)))
-
-
-def _mish(layer: Layer, x: Tensor) -> Tensor:
-    return layer.op("MUL", x, layer.op("TANH", _softplus(layer, x)))
 
 
 def _number(layer: Layer, value: float) -> Tensor:
     return layer.constant(f"{value:g}", value)
 
 
-def _glu(layer: Layer, x: Tensor) -> Tensor:
-    """One half of the last axis, weighted by the sigmoid of the other."""
-    if x.shape[-1] % 2:
-        raise ModelError(f"the last axis of an input {list(x.shape)} has no halves")
-    a, gate = split(layer.b, x, [x.shape[-1] // 2] * 2, -1)
-    return layer.op("MUL", a, layer.op("LOGISTIC", gate))
-
-
 def _hard_tanh(layer: Layer, x: Tensor) -> Tensor:
     return clip(layer.b, x, -1.0, 1.0)
-
-
-def _soft_shrink(layer: Layer, x: Tensor) -> Tensor:
-    """x without its part between -0.5 and 0.5."""
-    return layer.op("SUB", x, clip(layer.b, x, -0.5, 0.5))
-
-
-def _hard_shrink(layer: Layer, x: Tensor) -> Tensor:
-    """x where it is beyond -0.5 or 0.5, else 0."""
-    far = layer.op("GREATER", layer.op("ABS", x), _number(layer, 0.5), dtype="bool")
-    return layer.op("SELECT_V2", far, x, _number(layer, 0), dtype="float32")
 
 
 def _squareplus(layer: Layer, x: Tensor) -> Tensor:
@@ -143,20 +104,20 @@ ACTIVATIONS: dict[str, Activation] = {
     "hard_silu": lambda layer, x: layer.op("HARD_SWISH", x),
     "hard_swish": lambda layer, x: layer.op("HARD_SWISH", x),
     "leaky_relu": _leaky(0.2),
-    "elu": elu,
-    "selu": lambda layer, x: elu(layer, x, SELU_ALPHA, SELU_SCALE),
+    "elu": _shared(functions.elu),
+    "selu": lambda layer, x: functions.elu(layer.b, x, functions.SELU_ALPHA, functions.SELU_SCALE),
     "gelu": lambda layer, x: layer.op("GELU", x),
     "exponential": lambda layer, x: layer.op("EXP", x),
-    "softplus": _softplus,
-    "softsign": _softsign,
-    "mish": _mish,
-    "celu": elu,
-    "glu": _glu,
+    "softplus": _shared(functions.softplus),
+    "softsign": _shared(functions.softsign),
+    "mish": _shared(functions.mish),
+    "celu": _shared(functions.elu),
+    "glu": _shared(functions.glu),
     "hard_tanh": _hard_tanh,
-    "hard_shrink": _hard_shrink,
-    "soft_shrink": _soft_shrink,
+    "hard_shrink": _shared(functions.hard_shrink),
+    "soft_shrink": _shared(functions.soft_shrink),
     "tanh_shrink": lambda layer, x: layer.op("SUB", x, layer.op("TANH", x)),
-    "log_sigmoid": lambda layer, x: layer.op("NEG", _softplus(layer, layer.op("NEG", x))),
+    "log_sigmoid": _shared(functions.log_sigmoid),
     "squareplus": _squareplus,
     "sparse_plus": _sparse_plus,
     "sparse_sigmoid": _sparse_sigmoid,
@@ -178,8 +139,7 @@ def relu_layer(layer: Layer, x: Tensor) -> Tensor:
 
 def thresholded_relu(layer: Layer, x: Tensor) -> Tensor:
     """x where it is above theta, else 0."""
-    above = layer.op("GREATER", x, _number(layer, layer.number("theta", 1.0)), dtype="bool")
-    return layer.op("SELECT_V2", above, x, _number(layer, 0), dtype="float32")
+    return functions.thresholded(layer.b, x, layer.number("theta", 1.0))
 
 
 def leaky_relu_layer(layer: Layer, x: Tensor) -> Tensor:

@@ -9,13 +9,13 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
+from tinymaix.read import functions
 from tinymaix.read import keras_attention as attention
 from tinymaix.read import keras_norms as norms
 from tinymaix.read import keras_recurrent as recurrent
 from tinymaix.read import keras_windows as windows
 from tinymaix.read.keras_activations import (
     activate,
-    elu,
     leaky_relu_layer,
     prelu_layer,
     relu_layer,
@@ -125,14 +125,12 @@ def category_encoding(layer: Layer, x: Tensor) -> Tensor:
     tokens = layer.size("num_tokens")
     mode = layer.choice("output_mode", ("multi_hot", "one_hot", "count"))
     x = layer.cast(x, "int32")
-    one_each = mode == "one_hot" and (len(x.shape) < 2 or x.shape[-1] != 1)
-    x = layer.reshape(x, (*x.shape, 1)) if one_each or len(x.shape) < 2 or mode != "one_hot" else x
-    codes = layer.b.constant(np.arange(tokens, dtype=np.int32))
-    hot = layer.cast(layer.op("EQUAL", x, codes, dtype="bool"), "float32")
-    if mode == "one_hot" or len(hot.shape) < 3:
-        return hot
+    if mode == "one_hot":
+        x = layer.reshape(x, x.shape[:-1]) if len(x.shape) > 1 and x.shape[-1] == 1 else x
+        return functions.one_hot(layer.b, x, tokens)
+    hot = functions.one_hot(layer.b, x, tokens)
     kind = "SUM" if mode == "count" else "REDUCE_MAX"
-    return layer.op(kind, hot, axes=(len(hot.shape) - 2,), keep_dims=False)
+    return hot if len(hot.shape) < 3 else layer.op(kind, hot, axes=(len(hot.shape) - 2,), keep_dims=False)
 
 
 def _pairwise(kind: str) -> ManyInputs:
@@ -178,7 +176,7 @@ LAYERS: dict[str, OneInput] = {
     "ReLU": relu_layer,
     "LeakyReLU": leaky_relu_layer,
     "ThresholdedReLU": thresholded_relu,
-    "ELU": lambda layer, x: elu(layer, x, layer.number("alpha", 1.0)),
+    "ELU": lambda layer, x: functions.elu(layer.b, x, layer.number("alpha", 1.0)),
     "PReLU": prelu_layer,
     "Softmax": softmax,
     "Conv1D": windows.convolution,

@@ -10,8 +10,8 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers
-from tinymaix.read.keras_activations import ACTIVATIONS, elu, softmax
+from tinymaix.read import functions, layers
+from tinymaix.read.keras_activations import ACTIVATIONS, softmax
 from tinymaix.read.keras_layer import Layer
 from tinymaix.read.products import einsum
 
@@ -89,9 +89,7 @@ def _reduce(kind: str) -> Operation:
 
 def _variance(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     x = _one(inputs)
-    axes, keep = _reduced_axes(layer, x), layer.flag("keepdims", False)
-    centered = layer.op("SUB", x, layer.op("MEAN", x, axes=axes, keep_dims=True))
-    y = layer.op("MEAN", layer.op("MUL", centered, centered), axes=axes, keep_dims=keep)
+    y = functions.variance(layer.b, x, _reduced_axes(layer, x), layer.flag("keepdims", False))
     return layer.op("SQRT", y) if layer.kind.endswith("Std") else y
 
 
@@ -332,7 +330,7 @@ OPERATIONS: dict[str, Operation] = {
     "LeakyRelu": lambda layer, inputs: layer.op(
         "LEAKY_RELU", _one(inputs), alpha=layer.number("negative_slope", 0.2)
     ),
-    "Elu": lambda layer, inputs: elu(layer, _one(inputs), layer.number("alpha", 1.0)),
+    "Elu": lambda layer, inputs: functions.elu(layer.b, _one(inputs), layer.number("alpha", 1.0)),
     "Softmax": lambda layer, inputs: softmax(layer, _one(inputs)),
     "LogSoftmax": lambda layer, inputs: layer.b.at_last_axis("LOG_SOFTMAX", _one(inputs), layer.whole("axis", -1)),
     "Mean": _reduce("MEAN"), "Sum": _reduce("SUM"), "Max": _reduce("REDUCE_MAX"), "Min": _reduce("REDUCE_MIN"),

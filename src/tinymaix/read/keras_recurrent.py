@@ -9,9 +9,10 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.recurrent import STATE
-from tinymaix.read import layers
 from tinymaix.read.keras_layer import Layer, rank, weight_shape
 from tinymaix.read.keras_weights import Weights
+from tinymaix.read.recurrent_layers import begins, last_step, states_now
+from tinymaix.read.recurrent_layers import state as state_of
 
 KINDS = {"SimpleRNN": ("SIMPLE_RNN", 1), "LSTM": ("LSTM", 4), "GRU": ("GRU", 3)}
 """(operator, gates) of each layer."""
@@ -100,8 +101,7 @@ def _input_and_states(layer: Layer, inputs: Sequence[Tensor]) -> tuple[Tensor, l
     wrong = [name for name in layer.call.names if name not in ("", "sequences", "inputs", "initial_state")]
     if not inputs or wrong:
         raise ModelError(f"it is called with {wrong or 'nothing'}; a sequence and initial_state are taken")
-    x, *initial = inputs
-    return x, [] if all(t.data is not None and not np.any(t.data) for t in initial) else initial
+    return inputs[0], begins(inputs[1:])
 
 
 def _one_way(
@@ -131,16 +131,16 @@ def _one_way(
     returns = layer.flag("return_state", False)
     if not (layer.flag("stateful", False) or initial or (returns and kind == "LSTM")):
         y = layer.op(kind, x, *constants, **attributes)
-        return [y, layers.last_step(layer.b, y, reverse)] if returns else [y]
+        return [y, last_step(layer.b, y, reverse)] if returns else [y]
     count = 2 if kind == "LSTM" else 1
     given = (
         initial
         if initial or layer.flag("stateful", False)
         else [layer.constant("zero", np.zeros((x.shape[0], units)))] * count
     )
-    state = layers.state(layer.b, (x.shape[0], count, units), given)
+    state = state_of(layer.b, (x.shape[0], count, units), given)
     y = layer.op(kind, x, *constants, *padding, state, **attributes)
-    return [y, *layers.states_now(layer.b, state)] if returns else [y]
+    return [y, *states_now(layer.b, state)] if returns else [y]
 
 
 def _function(layer: Layer, key: str, default: str) -> str:

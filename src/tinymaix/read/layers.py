@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -187,60 +186,3 @@ def broadcast(b: Builder, x: Tensor, shape: Ints) -> Tensor:
     if x.data is not None and math.prod(target) * x.dtype.itemsize <= b.bytes_left:
         return b.constant(np.broadcast_to(x.data, target), x.name)
     return b.op("BROADCAST_TO", x, shape=target)
-
-
-def recurrent(
-    b: Builder, kind: str, x: Tensor, weights: Sequence[Array | None], gates: Ints, attributes: dict[str, Any]
-) -> Tensor:
-    """LSTM, GRU or RNN over x (batch, steps, features).
-
-    ``weights``: of the input, of the state, and their biases (or None), gate by gate; ``gates`` are the places there of
-    the gates in the order of `tinymaix.ops.recurrent`.
-    """
-    count = len(gates)
-    w, r, bias, own = (None if a is None else np.concatenate([np.split(a, count)[g] for g in gates]) for a in weights)
-    zeros = np.zeros(0 if w is None else w.shape[0], np.float32)
-    bias, own = (zeros if a is None else a.astype(np.float32) for a in (bias, own))
-    constants = [w, r, bias, own] if kind == "GRU" else [w, r, bias + own]
-    name = {"RNN": "SIMPLE_RNN"}.get(kind, kind)
-    return b.op(name, x, *(b.constant(a) for a in constants if a is not None), **attributes)
-
-
-def state(b: Builder, shape: Ints, given: Sequence[Tensor] = ()) -> Tensor:
-    """A state (batch, count, units) of a recurrent layer. Where ``given``, one (batch, units) for each of ``count``, it
-    begins each run with these, else where the run before ended.
-
-    Raises:
-        ModelError: what is given does not fit.
-    """
-    values = np.zeros(tuple(shape), np.float32)
-    made = Tensor(f"{b.label}/state", values.shape, values.dtype, initial=values)
-    if given:
-        if len(given) != shape[1] or any(t.elements != shape[0] * shape[2] for t in given):
-            raise ModelError(
-                f"its initial states have the shapes {[list(t.shape) for t in given]}; {shape[1]} of "
-                f"{[shape[0], shape[2]]} are needed"
-            )
-        parts = [b.reshape(t, (shape[0], 1, shape[2])) for t in given]
-        first = parts[0] if len(parts) == 1 else b.op("CONCATENATION", *parts, axis=1)
-        b.op("ASSIGN_VARIABLE", made, first)
-    return made
-
-
-def states_now(b: Builder, kept: Tensor) -> list[Tensor]:
-    """The vectors (batch, units) that are in the state when the nodes so far have run."""
-    value = b.op("READ_VARIABLE", kept)
-    batch, count, units = value.shape
-    parts = (
-        [b.op("SLICE", value, begin=(0, i, 0), size=(batch, 1, units)) for i in range(count)] if count > 1 else [value]
-    )
-    return [b.reshape(part, (batch, units)) for part in parts]
-
-
-def last_step(b: Builder, sequence: Tensor, reverse: bool = False) -> Tensor:
-    """(batch, units) of the step of (batch, steps, units) that was computed last; one that is alone is returned."""
-    if len(sequence.shape) == 2:
-        return sequence
-    batch, steps, units = sequence.shape
-    at = 0 if reverse else steps - 1
-    return b.reshape(b.op("SLICE", sequence, begin=(0, at, 0), size=(batch, 1, units)), (batch, units))

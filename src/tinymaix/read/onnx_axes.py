@@ -10,6 +10,7 @@ import numpy as np
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
 from tinymaix.read import layers
+from tinymaix.read.functions import edge_padded
 from tinymaix.read.onnx_attributes import OnnxLayer
 
 
@@ -92,8 +93,10 @@ def _pad(n: OnnxLayer) -> Tensor:
         before[at], after[at] = pads[i], pads[i + len(axes)]
     if mode == "reflect":
         return n.b.op("MIRROR_PAD", n.x, pads=tuple(zip(before, after, strict=True)))
+    if mode == "edge":
+        return edge_padded(n.b, n.x, before, after)
     if mode != "constant":
-        raise ModelError(f"padding of mode '{mode}' is not supported; constant and reflect are")
+        raise ModelError(f"padding of mode '{mode}' is not supported; constant, edge and reflect are")
     value = n.number("value", 0.0) if n.optional(2) is None else float(n.constant(2, "its value").reshape(-1)[0])
     return layers.padded(n.b, n.x, before, after, value)
 
@@ -112,6 +115,10 @@ def _tile(n: OnnxLayer) -> Tensor:
     return x
 
 
+def _size(n: OnnxLayer) -> Tensor:
+    return n.b.constant(np.array(n.x.elements, np.int64))
+
+
 def _shape(n: OnnxLayer) -> Tensor:
     rank = len(n.x.shape)
     part = slice(n.integer("start", 0), n.integer("end", rank))
@@ -121,5 +128,5 @@ def _shape(n: OnnxLayer) -> Tensor:
 LAYERS: dict[str, Callable[[OnnxLayer], Tensor | list[Tensor]]] = {
     "Reshape": _reshape, "Flatten": _flatten, "Squeeze": _squeeze, "Unsqueeze": _unsqueeze, "Transpose": _transpose,
     "Concat": _concat, "Split": _split, "Slice": _slice, "Gather": _gather, "Pad": _pad, "Expand": _expand,
-    "Tile": _tile, "Shape": _shape,
+    "Tile": _tile, "Shape": _shape, "Size": _size,
 }  # fmt: skip

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers, onnx_axes, onnx_ml, onnx_quantized, onnx_recurrent, window_layers
+from tinymaix.read import layers, onnx_axes, onnx_functions, onnx_ml, onnx_quantized, onnx_recurrent, window_layers
 from tinymaix.read.channels_first import kernel_type
 from tinymaix.read.onnx_attributes import OnnxLayer
 from tinymaix.read.onnx_constants import cast_type
@@ -122,22 +122,6 @@ def _gelu(n: OnnxLayer) -> Tensor:
 
 def _hard_sigmoid(n: OnnxLayer) -> Tensor:
     return layers.hard_sigmoid(n.b, n.x, n.number("alpha", 0.2), n.number("beta", 0.5))
-
-
-def _softplus(n: OnnxLayer) -> Tensor:
-    return n.b.op("LOG", layers.scalar(n.b, "ADD", n.b.op("EXP", n.x), 1.0))
-
-
-def _reduce(kind: str) -> Lower:
-    def lower(n: OnnxLayer) -> Tensor:
-        axes = n.integers_or_input("axes", 1)
-        if not axes and n.integer("noop_with_empty_axes", 0):
-            return n.x
-        rank = len(n.x.shape)
-        places = tuple(positive_axis(axis, rank) for axis in axes) if axes else tuple(range(rank))
-        return n.b.op(kind, n.x, axes=places, keep_dims=n.integer("keepdims", 1) != 0)
-
-    return lower
 
 
 def _arg(kind: str) -> Lower:
@@ -252,11 +236,10 @@ LAYERS: dict[str, Lower] = {
     "Gemm": _gemm, "MatMul": lambda n: layers.matmul(n.b, n.x, n.input(1)),
     "BatchNormalization": _batch_norm, "LayerNormalization": _layer_norm, "InstanceNormalization": _instance_norm,
     "GroupNormalization": _group_norm,
-    "Relu": _op("RELU"), "Sigmoid": _op("LOGISTIC"), "Tanh": _op("TANH"), "Elu": _op("ELU"), "Erf": _op("ERF"),
-    "HardSwish": _op("HARD_SWISH"), "HardSigmoid": _hard_sigmoid, "Gelu": _gelu, "Softplus": _softplus,
+    "Relu": _op("RELU"), "Sigmoid": _op("LOGISTIC"), "Tanh": _op("TANH"), "Erf": _op("ERF"),
+    "HardSwish": _op("HARD_SWISH"), "HardSigmoid": _hard_sigmoid, "Gelu": _gelu,
     "LeakyRelu": lambda n: n.b.op("LEAKY_RELU", n.x, alpha=n.number("alpha", 0.01)), "Clip": _clip,
     "PRelu": lambda n: n.b.op("PRELU", n.x, n.input(1)),
-    "Swish": lambda n: n.b.op("MUL", n.x, n.b.op("LOGISTIC", n.x)),
     "Softmax": _softmax("SOFTMAX"), "LogSoftmax": _softmax("LOG_SOFTMAX"),
     "Abs": _op("ABS"), "Neg": _op("NEG"), "Sqrt": _op("SQRT"), "Exp": _op("EXP"), "Log": _op("LOG"),
     "Floor": _op("FLOOR"), "Ceil": _op("CEIL"), "Round": _op("ROUND"), "Sin": _op("SIN"), "Cos": _op("COS"),
@@ -267,12 +250,10 @@ LAYERS: dict[str, Lower] = {
     "LessOrEqual": _op("LESS_EQUAL", bool), "GreaterOrEqual": _op("GREATER_EQUAL", bool),
     "And": _op("LOGICAL_AND"), "Or": _op("LOGICAL_OR"), "Not": _op("LOGICAL_NOT"),
     "Where": lambda n: n.b.op("SELECT_V2", *n.inputs, dtype=n.input(1).dtype),
-    "ReduceMean": _reduce("MEAN"), "ReduceSum": _reduce("SUM"), "ReduceMax": _reduce("REDUCE_MAX"),
-    "ReduceMin": _reduce("REDUCE_MIN"), "ReduceProd": _reduce("REDUCE_PROD"),
     "ArgMax": _arg("ARG_MAX"), "ArgMin": _arg("ARG_MIN"),
     "Identity": _same, "Dropout": _same, "Resize": _resize, "Upsample": _resize,
     "DepthToSpace": _depth("DEPTH_TO_SPACE"), "SpaceToDepth": _depth("SPACE_TO_DEPTH"),
     "Cast": _cast, "Constant": _constant,
     "ConstantOfShape": _constant_only, "Range": _constant_only, "Mod": _constant_only,
-    **onnx_axes.LAYERS, **onnx_recurrent.LAYERS, **onnx_quantized.LAYERS, **onnx_ml.LAYERS,
+    **onnx_axes.LAYERS, **onnx_functions.LAYERS, **onnx_recurrent.LAYERS, **onnx_quantized.LAYERS, **onnx_ml.LAYERS,
 }  # fmt: skip

@@ -153,7 +153,8 @@ class _Reader:
             return
         try:
             with self.builder.named(node.outputs[0] if node.outputs else kind), np.errstate(all="ignore"):
-                results = lower(TorchLayer(self.builder, kind, _resolved(node.arguments, self.values)))
+                read = [output in self.last_read for output in node.outputs]
+                results = lower(TorchLayer(self.builder, kind, _resolved(node.arguments, self.values), read))
                 self._define(node, results if isinstance(results, list) else [results], refs, in_place)
         except ModelError as error:
             self.problems += [f"{label}: {problem}" for problem in error.problems]

@@ -10,6 +10,7 @@ import numpy as np
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
 from tinymaix.read import layers
+from tinymaix.read.functions import edge_padded
 from tinymaix.read.torch_layer import TorchLayer
 
 
@@ -97,14 +98,17 @@ def _stack(n: TorchLayer) -> Tensor:
 
 def _pad(n: TorchLayer) -> Tensor:
     pads = n.integers("pad") or n.integers("padding")
-    mode = n.text("mode", "reflect" if "reflection" in n.kind else "constant")
+    kinds = {"reflection": "reflect", "replication": "replicate"}
+    mode = n.text("mode", next((mode for word, mode in kinds.items() if word in n.kind), "constant"))
     before, after = [0] * n.rank, [0] * n.rank
     for i, (first, last) in enumerate(zip(pads[::2], pads[1::2], strict=True)):  # the last axis comes first
         before[n.rank - 1 - i], after[n.rank - 1 - i] = first, last
     if mode == "reflect":
         return n.b.op("MIRROR_PAD", n.x, pads=tuple(zip(before, after, strict=True)))
+    if mode == "replicate":
+        return edge_padded(n.b, n.x, before, after)
     if mode != "constant":
-        raise ModelError(f"padding of mode '{mode}' is not supported; constant and reflect are")
+        raise ModelError(f"padding of mode '{mode}' is not supported; constant, reflect and replicate are")
     return layers.padded(n.b, n.x, before, after, n.number("value", 0.0))
 
 
@@ -128,6 +132,7 @@ LAYERS: dict[str, Callable[[TorchLayer], Tensor | list[Tensor]]] = {
     "aten.index_select": lambda n: layers.take(n.b, n.x, n.tensor("index"), n.integer("dim", 0)),
     "aten.split": _split, "aten.split_with_sizes": _split, "aten.chunk": _split, "aten.unbind": _unbind,
     "aten.cat": _cat, "aten.stack": _stack, "aten.pad": _pad, "aten.constant_pad_nd": _pad,
-    "aten.reflection_pad1d": _pad, "aten.reflection_pad2d": _pad, "aten.expand": _expand,
+    "aten.reflection_pad1d": _pad, "aten.reflection_pad2d": _pad, "aten.replication_pad1d": _pad,
+    "aten.replication_pad2d": _pad, "aten.expand": _expand,
     "aten.expand_as": lambda n: layers.broadcast(n.b, n.x, n.tensor("other").shape),
 }  # fmt: skip

@@ -20,6 +20,7 @@ class TorchLayer:
     b: Builder
     kind: str
     arguments: dict[str, Any]
+    read: list[bool]  # for each output, whether anything reads it
 
     @property
     def x(self) -> Tensor:
@@ -32,6 +33,10 @@ class TorchLayer:
     @property
     def rank(self) -> int:
         return len(self.x.shape)
+
+    def is_read(self, output: int) -> bool:
+        """Whether anything reads that output."""
+        return output < len(self.read) and self.read[output]
 
     def tensor(self, name: str) -> Tensor:
         """A tensor; a number becomes a constant of the input's type."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers, products, torch_axes, torch_quantized, torch_recurrent, window_layers
+from tinymaix.read import layers, products, torch_axes, torch_functions, torch_quantized, torch_recurrent, window_layers
 from tinymaix.read.channels_first import constant_data, kernel_type
 from tinymaix.read.torch_file import TYPES
 from tinymaix.read.torch_layer import TorchLayer
@@ -115,12 +115,6 @@ def _clamp(n: TorchLayer) -> Tensor:
 
 def _hardtanh(n: TorchLayer) -> Tensor:
     return layers.clip(n.b, n.x, n.number("min_val", -1.0), n.number("max_val", 1.0))
-
-
-def _elu(n: TorchLayer) -> Tensor:
-    if n.number("alpha", 1.0) != 1.0 or n.number("scale", 1.0) != 1.0 or n.number("input_scale", 1.0) != 1.0:
-        raise ModelError("an ELU with another alpha than 1 is not supported")
-    return n.b.op("ELU", n.x)
 
 
 def _prelu(n: TorchLayer) -> Tensor:
@@ -250,10 +244,6 @@ def _op(kind: str, dtype: type | None = None, **attributes: Any) -> Lower:
     return lambda n: n.b.op(kind, n.x, dtype=dtype, **attributes)
 
 
-def _softplus(n: TorchLayer) -> Tensor:
-    return n.b.op("LOG", layers.scalar(n.b, "ADD", n.b.op("EXP", n.x), 1.0))
-
-
 _ATEN: dict[str, Lower] = {
     "conv1d": _conv, "conv2d": _conv, "convolution": _conv, "conv_transpose1d": _conv, "conv_transpose2d": _conv,
     "max_pool1d": _pool("MAX_POOL_2D"), "max_pool2d": _pool("MAX_POOL_2D"),
@@ -268,11 +258,10 @@ _ATEN: dict[str, Lower] = {
     "instance_norm": _group_norm, "rms_norm": _rms_norm,
     "relu": _op("RELU"), "relu6": _op("RELU6"), "hardtanh": _hardtanh, "clamp": _clamp, "sigmoid": _op("LOGISTIC"),
     "clamp_min": _clamp, "clamp_max": _clamp,
-    "tanh": _op("TANH"), "elu": _elu, "prelu": _prelu, "_prelu_kernel": _prelu, "gelu": _gelu,
+    "tanh": _op("TANH"), "prelu": _prelu, "_prelu_kernel": _prelu, "gelu": _gelu,
     "silu": lambda n: n.b.op("MUL", n.x, n.b.op("LOGISTIC", n.x)), "hardswish": _op("HARD_SWISH"),
-    "hardsigmoid": lambda n: layers.hard_sigmoid(n.b, n.x, 1 / 6, 0.5), "softplus": _softplus,
+    "hardsigmoid": lambda n: layers.hard_sigmoid(n.b, n.x, 1 / 6, 0.5),
     "leaky_relu": lambda n: n.b.op("LEAKY_RELU", n.x, alpha=n.number("negative_slope", 0.01)),
-    "mish": lambda n: n.b.op("MUL", n.x, n.b.op("TANH", _softplus(n))),
     "softmax": _softmax("SOFTMAX"), "_softmax": _softmax("SOFTMAX"), "log_softmax": _softmax("LOG_SOFTMAX"),
     "_log_softmax": _softmax("LOG_SOFTMAX"),
     "abs": _op("ABS"), "neg": _op("NEG"), "sqrt": _op("SQRT"), "rsqrt": _op("RSQRT"), "exp": _op("EXP"),
@@ -306,6 +295,7 @@ _ATEN: dict[str, Lower] = {
 LAYERS: dict[str, Lower] = {
     **{f"aten.{name}": lower for name, lower in _ATEN.items()},
     **torch_axes.LAYERS,
+    **torch_functions.LAYERS,
     **torch_recurrent.LAYERS,
     **torch_quantized.LAYERS,
 }

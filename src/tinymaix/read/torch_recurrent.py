@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from tinymaix.graph import Array, ModelError, Tensor
 from tinymaix.read.channels_first import constant_data
-from tinymaix.read.layers import recurrent
+from tinymaix.read.layers import take
+from tinymaix.read.recurrent_layers import last_step, recurrent
 from tinymaix.read.torch_layer import TorchLayer
 
 GATES = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}
@@ -17,13 +16,11 @@ GATES = {"LSTM": (0, 1, 2, 3), "GRU": (1, 0, 2), "RNN": (0,)}
 
 
 def _recurrent(kind: str, activation: str = "tanh") -> Callable[[TorchLayer], list[Tensor]]:
-    """Outputs: the sequence, then the last hidden states (layers * directions, batch, units)."""
+    """Outputs: the sequence, then the last hidden and cell states (layers * directions, batch, units)."""
 
     def lower(n: TorchLayer) -> list[Tensor]:
-        states = n.arguments.get("hx")
-        for state in states if isinstance(states, list) else [states]:
-            if not isinstance(state, Tensor) or state.data is None or np.any(state.data):
-                raise ModelError("its initial state is not a constant of zeros; only a start from zero is supported")
+        states = n.tensors("hx") if isinstance(n.arguments.get("hx"), list) else [n.tensor("hx")]
+        wanted = kind == "LSTM" and n.is_read(2)
         parameters = [constant_data(t, "a weight") for t in n.tensors("params")]
         directions = 2 if n.flag("bidirectional") else 1
         each = 4 if n.flag("has_biases", True) else 2
@@ -32,20 +29,27 @@ def _recurrent(kind: str, activation: str = "tanh") -> Callable[[TorchLayer], li
         first = n.flag("batch_first")
         x = n.x if first else n.b.transpose(n.x, (1, 0, 2))
         last: list[Tensor] = []
+        cells: list[Tensor] = []
         for at in range(0, len(parameters), each * directions):
             parts = []
             for d in range(directions):
                 weights: list[Array | None] = [*parameters[at + d * each : at + (d + 1) * each], None, None]
                 attributes: dict[str, Any] = {"activation": activation, "sequences": True, "reverse": d == 1}
-                parts.append(recurrent(n.b, kind, x, weights[:4], GATES[kind], attributes))
-                batch, steps, units = parts[-1].shape
-                end = n.b.op("SLICE", parts[-1], begin=(0, 0 if d else steps - 1, 0), size=(batch, 1, units))
-                last.append(n.b.reshape(end, (1, batch, units)))
+                initial = [take(n.b, state, n.b.constant(len(last)), 0) for state in states]
+                y, cell = recurrent(n.b, kind, x, weights[:4], GATES[kind], attributes, initial, wanted)
+                parts.append(y)
+                end = last_step(n.b, y, reverse=d == 1)
+                last.append(n.b.reshape(end, (1, *end.shape)))
+                cells += [] if cell is None else [n.b.reshape(cell, (1, *cell.shape))]
             x = parts[0] if directions == 1 else n.b.op("CONCATENATION", *parts, axis=2)
-        hidden = last[0] if len(last) == 1 else n.b.op("CONCATENATION", *last, axis=0)
-        return [x if first else n.b.transpose(x, (1, 0, 2)), hidden]
+        ends = [_joined(n, parts) for parts in (last, cells) if parts]
+        return [x if first else n.b.transpose(x, (1, 0, 2)), *ends]
 
     return lower
+
+
+def _joined(n: TorchLayer, parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else n.b.op("CONCATENATION", *parts, axis=0)
 
 
 LAYERS: dict[str, Callable[[TorchLayer], list[Tensor]]] = {
