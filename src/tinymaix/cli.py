@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from tinymaix.commands import bench, cache, chips, compile, convert, demo, emulate, fit, inspect, quantize, run
+from tinymaix.commands import bench, cache, chips, compile, convert, demo, emulate, fit, inspect, quantize, report, run
 from tinymaix.version import VERSION
 
 COMMANDS = (
@@ -21,6 +21,7 @@ COMMANDS = (
     run,
     bench,
     fit,
+    report,
     emulate,
     chips,
     cache,

@@ -32,7 +32,7 @@ figure { margin: 16px 0; } figcaption { font-weight: 600; margin-bottom: 6px; }
 .legend { font-size: 14px; } .legend i { display: inline-block; width: 12px; height: 12px; margin: 0 4px 0 12px; }
 """
 COLOURS = ("#4a86c5", "#d9822b", "#4f9d5d", "#b5546b", "#8263b0", "#7a7a7a", "#3fa7a7", "#a68a3c")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 78, 14, 12, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 78, 36, 12, 48
 """Of a chart and its margins, where the axes stand."""
 
 
