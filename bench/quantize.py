@@ -1,6 +1,6 @@
 """Accuracy of float models quantized by us, beside float and the official integer files.
 
-    python bench/quantize.py [FOLDER] [--ranges minmax|percentile|mse|kl] [--only WORD]
+    python bench/quantize.py [FOLDER] [--only WORD]
 
 FOLDER is the shared folder; default: TINYMAIX_SHARED, or shared beside the repository. Calibration data: the 100
 pictures of TinyMaix for MNIST, its 50 pictures for mbnet128, which has no labels (the share of pictures where the first
@@ -31,6 +31,16 @@ from tinymaix.quantize.lower import quantized
 from tinymaix.quantize.samples import Samples, load_samples
 
 MNIST = ("valid", "same", "rect", "dw", "fc", "resnet", "arduino")
+FLOATS = ("fp8_143", "fp8_152")
+SCHEMES = {
+    "int8": Scheme(),
+    "correct bias": Scheme(correct_bias=True),
+    "learned": Scheme(round="learned"),
+    "int16": Scheme(activations="int16", round="learned"),
+    "int4": Scheme(weights="int4", round="learned"),
+}
+"""By the name of the column."""
+
 Shared = Path
 
 
@@ -43,60 +53,50 @@ class Task:
     calibration: Callable[[Shared, Graph], list[list[Array]]]
     test: Callable[[Shared, Graph], tuple[list[list[Array]], Array | None]]
     official: str | None = None
-    more: tuple[Scheme | str, ...] = ()
-    """Further schemes, and kinds of .tmdl."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of .tmdl to compare with."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = os.environ.get("TINYMAIX_SHARED") or Path(__file__).resolve().parents[2] / "shared"
     parser.add_argument("folder", nargs="?", type=Path, default=Path(default))
-    parser.add_argument("--ranges", default="minmax")
     parser.add_argument("--only", default="", help="tasks whose name holds the word")
     options = parser.parse_args()
     models = options.folder / "models"
-    table = Table(title=f"Top-1 in %; ranges: {options.ranges}")
-    for name in ("model", "float", "ours", "official", "others", "seconds"):
-        table.add_column(name, justify="left" if name in ("model", "others") else "right")
+    table = Table(title="Top-1 in %")
+    for name in ("model", "float", "official", *SCHEMES, *FLOATS, "seconds"):
+        table.add_column(name, justify="left" if name == "model" else "right")
     for task in TASKS:
         if options.only in task.name:
-            table.add_row(*row(task, models, options.ranges))
+            table.add_row(*row(task, models))
     console = Console(width=150)
     console.print(table)
     console.print(f"largest memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB")
 
 
-def row(task: Task, models: Path, ranges: str) -> list[str]:
-    """The cells of one task."""
+def row(task: Task, models: Path) -> list[str]:
+    """The cells of one task; seconds of all integer schemes."""
     graph = tinymaix.read(models / task.model)
     calibration = Samples(task.calibration(models, graph))
     inputs, labels = task.test(models, graph)
     real = top1(graph, inputs)
     truth = real if labels is None else labels
-    start = time.perf_counter()
-    ours = quantize(graph, calibration, Scheme(ranges=ranges))
-    seconds = time.perf_counter() - start
-    others = [f"{name} {share(classes, truth)}" for name, classes in further(task, graph, calibration, inputs, ranges)]
     official = "-" if task.official is None else share(top1(tinymaix.read(models / task.official), inputs), truth)
-    return [
-        task.name, share(real, truth), share(top1(ours, inputs), truth), official, ", ".join(others), f"{seconds:.1f}",
-    ]  # fmt: skip
+    start = time.perf_counter()
+    made = [quantize(graph, calibration, scheme) for scheme in SCHEMES.values()]
+    seconds = time.perf_counter() - start
+    ours = [share(top1(integers, inputs), truth) for integers in made]
+    kinds = [share(top1(as_tmdl(graph, kind), inputs), truth) if kind in task.kinds else "-" for kind in FLOATS]
+    return [task.name, share(real, truth), official, *ours, *kinds, f"{seconds:.1f}"]
 
 
-def further(
-    task: Task, graph: Graph, calibration: Samples, inputs: Sequence[Sequence[Array]], ranges: str
-) -> list[tuple[str, Array]]:
-    """Classes by further schemes and kinds of .tmdl; the first word of each is its name."""
-    found = []
-    for what in task.more:
-        if isinstance(what, Scheme):
-            found.append((what.describe(), top1(quantize(graph, calibration, what), inputs)))
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.tmdl"
-            tinymaix.convert(graph, path, kind=what, out_deq=True)
-            found.append((what, top1(tinymaix.read(path), inputs)))
-    return found
+def as_tmdl(graph: Graph, kind: str) -> Graph:
+    """The graph as a .tmdl of that kind has it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tmdl"
+        tinymaix.convert(graph, path, kind=kind, out_deq=True)
+        return tinymaix.read(path)
 
 
 def top1(graph: Graph, inputs: Sequence[Sequence[Array]]) -> Array:
@@ -160,11 +160,10 @@ def eighth(
     return lambda models, graph: load(models, graph)[0][::8]
 
 
-SMALL = ("fp8_143", "fp8_152", Scheme(weights="int4"), Scheme(activations="int16"))
 TASKS = (
     *(
         Task(f"mnist_{name}", f"tinymaix/h5/mnist_{name}.h5", mnist_calibration, mnist_test,
-             None if name in ("same", "fc") else f"tinymaix/tflite/mnist_{name}_q.tflite", SMALL)
+             None if name in ("same", "fc") else f"tinymaix/tflite/mnist_{name}_q.tflite", FLOATS)
         for name in MNIST
     ),
     Task("cifar10 (TinyMaix)", "tinymaix/h5/cifar10.h5", eighth(cifar(255)), cifar(255),

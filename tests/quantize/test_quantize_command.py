@@ -77,8 +77,8 @@ def test_int4_halves_the_weights(model: Path, data: Path, capsys: pytest.Capture
 def test_tmdl(kind: str, tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out = shared / "models/tinymaix/h5/mnist_valid.h5", tmp_path / "m.tmdl"
     pictures = shared / "models/tinymaix/images/mnist_quant"
-    options = ["--data", pictures, "--limit", 10] if kind == "int" else ["--type", kind]
-    run(capsys, model, "-o", out, *options)
+    figures = run(capsys, model, "--type", kind, "-o", out, "--data", pictures, "--limit", 10)
+    assert figures["agreement"]["top1"] >= 0.9
     assert tinymaix.read(out).nodes[0].op.kind == "CONV_2D"
 
 

@@ -12,7 +12,11 @@ from tinymaix.graph import Graph, ModelError
 from tinymaix.quantize.scheme import ACTIVATIONS, IO, LAYERS, RANGES, ROUNDS, WEIGHTS, Scheme
 
 if TYPE_CHECKING:
+    from tinymaix.quantize.agreement import Agreement
     from tinymaix.quantize.samples import Samples
+
+GOOD_DB, GOOD_SHARE = 20.0, 0.98
+"""From these on an integer model agrees well with float."""
 
 FLOATS = ("fp32", "fp16", "fp8_143", "fp8_152")
 
@@ -97,25 +101,34 @@ def run(options: argparse.Namespace) -> int:
         say("comparing with float")
         agrees = agreement(graph, integers, samples)
     write(integers, options.output)
-    figures = {
-        "model": graph.name,
-        "file": str(options.output),
-        "scheme": scheme.describe(),
-        "weights": {"before": weight_bytes(graph), "after": weight_bytes(integers)},
-        "file_bytes": options.output.stat().st_size,
-        "agreement": agrees.as_dict(),
-        "notes": integers.notes,
-    }
+    before, after, size = weight_bytes(graph), weight_bytes(integers), options.output.stat().st_size
+    notes = [*integers.notes, *advice(agrees, scheme)]
     if options.json:
-        print_json(figures)
+        print_json({
+            "model": graph.name, "file": str(options.output), "scheme": scheme.describe(),
+            "weights": {"before": before, "after": after}, "file_bytes": size, "agreement": agrees.as_dict(),
+            "notes": notes,
+        })  # fmt: skip
         return 0
-    before, after = weight_bytes(graph), weight_bytes(integers)
-    print(f"{options.output}: {scheme.describe()}, {figures['file_bytes']:,} bytes")
+    print(f"{options.output}: {scheme.describe()}, {size:,} bytes")
     print(f"weights: {before:,} bytes before, {after:,} after ({after / max(before, 1):.0%})")
     print(agrees.text())
-    for note in integers.notes:
+    for note in notes:
         print(f"note: {note}")
     return 0
+
+
+def advice(found: Agreement, scheme: Scheme) -> list[str]:
+    """What to try where the integer model does not agree well with float."""
+    if found.sqnr >= GOOD_DB and (found.top1 is None or found.top1 >= GOOD_SHARE):
+        return []
+    options = {
+        "--round learned": scheme.round != "learned", "--correct-bias": not scheme.correct_bias,
+        "--equalize": not scheme.equalize, "--ranges mse": scheme.ranges == "minmax",
+        "--weights int8": scheme.weights != "int8", "--activations int16": scheme.activations != "int16",
+    }  # fmt: skip
+    untried = [option for option, is_untried in options.items() if is_untried]
+    return [f"this is far from float; try {', '.join(untried)}"] if untried else []
 
 
 def _check_output(options: argparse.Namespace) -> None:
@@ -142,10 +155,17 @@ def _convert(options: argparse.Namespace) -> int:
     """A float kind of .tmdl."""
     if options.output.suffix.lower() != ".tmdl":
         raise ModelError(f"{options.output}: {options.type} is a kind of .tmdl; name the file so")
-    tmdl = api.convert(options.model, options.output, kind=options.type, more_layers=True)
+    graph = api.read(options.model)
+    tmdl = api.convert(graph, options.output, kind=options.type, more_layers=True)
     figures: dict[str, Any] = tmdl.as_dict()
+    text = tmdl.log(options.output)
+    if options.data is not None:
+        from tinymaix.quantize.agreement import agreement
+
+        agrees = agreement(graph, api.read(options.output), load_data(options, graph))
+        figures["agreement"], text = agrees.as_dict(), f"{text}\n{agrees.text()}"
     if options.json:
         print_json(figures)
     else:
-        print(tmdl.log(options.output))
+        print(text)
     return 0
