@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.browser import open_page
 from tinymaix.demo import DATA
 
 FARM = Path(__file__).parents[1] / "bench" / "farm.py"
@@ -28,6 +29,12 @@ def test_a_farm_goes_on_where_it_was(tmp_path: Path) -> None:
         assert database.execute(query).fetchall() == [("flash", 1, 1), ("speed", 1, 1)]
     again = farm(tmp_path, ".", "--chips", "cortex-m0plus", "--optimize", "speed,flash", "--jobs", "1")
     assert "4 trials; farm.sqlite has 4 of them" in again.stdout
+    page = [sys.executable, str(FARM.with_name("farm_page.py")), "farm.sqlite", "-o", "farm.html"]
+    subprocess.run(page, cwd=tmp_path, check=True)
+    opened = open_page((tmp_path / "farm.html").read_text(encoding="utf-8"), tmp_path, 390)
+    assert opened.console == []
+    assert opened.width <= 390
+    assert "2 trials, 0 of them not bit-exact; 2 that could not be run." in opened.text
 
 
 def test_what_cannot_be_run_is_said(tmp_path: Path) -> None:

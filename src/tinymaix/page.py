@@ -165,7 +165,8 @@ class Axis:
                 10.0 ** math.floor(math.log10(low)), 10.0 ** math.ceil(math.log10(high) + 1e-9), start, end, True
             )
         low = min(low, 0.0)
-        return Axis(low, high if high > low else low + 1.0, start, end, False)
+        step = _step(low, high if high > low else low + 1.0)
+        return Axis(step * math.floor(low / step), step * math.ceil(high / step) or step, start, end, False)
 
     def at(self, value: float) -> float:
         if self.logarithmic:
@@ -179,11 +180,16 @@ class Axis:
         if self.logarithmic:
             exponents = range(round(math.log10(self.low)), round(math.log10(self.high)) + 1)
             return [10.0**e for e in exponents][:: -(-len(exponents) // 8)]
-        rough = (self.high - self.low) / 5
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = power * next(m for m in (1, 2, 5, 10) if m * power >= rough)
+        step = _step(self.low, self.high)
         first = math.ceil(self.low / step)
         return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
+
+
+def _step(low: float, high: float) -> float:
+    """A round distance, about a fifth of the way."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    return power * next(m for m in (1, 2, 5, 10) if m * power >= rough)
 
 
 def _usable(point: Point, logarithmic: bool) -> bool:
