@@ -168,9 +168,13 @@ def emulated_parts(result: Emulated, chip: Chip, rows: int) -> list[object]:
 
 
 def chips_table(chips: Iterable[Chip]) -> Table:
-    """Every chip: core, clock, memory, and whether it can be emulated."""
-    rows = [[c.name, c.title, c.core.title, c.mhz, c.flash, c.ram, c.core.emulator or "-"] for c in chips]
-    return table(None, ["chip", "title", "core", "MHz", "flash", "RAM", "emulator"], rows, left=3)
+    """Every chip: core, clock, memory, current, and whether it can be emulated."""
+    rows = [
+        [c.name, c.title, c.core.title, c.mhz, c.flash, c.ram, c.wait_states, c.active_ma, c.core.emulator or "-"]
+        for c in chips
+    ]
+    columns = ["chip", "title", "core", "MHz", "flash", "RAM", "wait states", "mA", "emulator"]
+    return table(None, columns, rows, left=3)
 
 
 def chip_dict(chip: Chip) -> dict[str, Any]:
@@ -181,7 +185,16 @@ def chip_dict(chip: Chip) -> dict[str, Any]:
         "mhz": chip.mhz,
         "flash": chip.flash,
         "ram": chip.ram,
+        "banks": [asdict(bank) for bank in chip.banks],
+        "wait_states": chip.wait_states,
+        "flash_line": chip.flash_line,
+        "accelerator": chip.accelerator,
+        "cache": chip.cache,
+        "data_cache": chip.data_cache,
+        "active_ma": chip.active_ma,
+        "volts": chip.volts,
         "boards": list(chip.boards),
+        "note": chip.note,
         "emulator": chip.core.emulator,
         "source": chip.source,
     }

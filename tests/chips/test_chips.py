@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,11 @@ def test_every_table_is_sane() -> None:
         assert chip.ram is not None
         assert 256 <= chip.ram <= 64 << 20
         assert chip.flash is None or 8 << 10 <= chip.flash <= 128 << 20
+        assert sum(bank.size for bank in chip.banks) <= chip.ram
+        assert (chip.active_ma is None) == (chip.volts is None)
+        assert chip.volts is None or 1.6 <= chip.volts <= 5.5
+        assert chip.wait_states is not None or chip.accelerator == "none"
+        assert chip.cache == 0 or chip.accelerator in ("cache", "xip-cache", "prefetch")
 
 
 def test_no_name_means_two_chips() -> None:
@@ -50,6 +56,35 @@ def test_names_aliases_and_boards_are_found(name: str, key: str) -> None:
     assert find_chip(name).name == key
 
 
+COMPUTERS = {
+    "BLAI",
+    "AMD64",
+    "ARM A72",
+    "RV64V(C910)",
+    "ARM A53",
+    "RV64V",
+    "ARM A7",
+    "ARM A9",
+    "ARM926EJ-S",
+    "MIPS1004Kc",
+}
+
+
+def test_chips_of_the_benchmark_are_known(shared: Path) -> None:
+    with (shared / "reference" / "benchmark_chips.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["core"] not in COMPUTERS]
+    assert len(rows) > 30
+    for row in rows:
+        assert find_chip(row["chip"]).source
+
+
+@pytest.mark.parametrize("board", ["NUCLEO-L4R5ZI", "NUCLEO-L4R5ZI-P", "NUCLEO-U575ZI-Q", "NUCLEO-H7A3ZI-Q",
+    "DISCO-F746NG", "NUCLEO-G0B1RE", "NUCLEO-F401RE", "CY8CPROTO-062-4343W", "EK-RA8D1", "NUCLEO-U385RG-Q", "NuMaker-M467HJ",
+    "Arduino Uno", "Arduino Mega", "Arduino Nano 33 BLE", "Arduino Portenta H7", "Arduino Uno R4"])  # fmt: skip
+def test_boards_of_mlperf_and_arduino_are_known(board: str) -> None:
+    assert board in find_chip(board).boards
+
+
 def test_a_core_is_a_generic_chip() -> None:
     chip = find_chip("cortex-m4")
     assert chip.core.name == "cortex-m4"
@@ -57,8 +92,8 @@ def test_a_core_is_a_generic_chip() -> None:
 
 
 def test_an_unknown_chip_is_answered_with_its_neighbours() -> None:
-    with pytest.raises(ChipError, match=r'called "stm32f412".*stm32f411ce'):
-        find_chip("stm32f412")
+    with pytest.raises(ChipError, match=r'called "stm32f413".*stm32f411ce'):
+        find_chip("stm32f413")
     with pytest.raises(ChipError, match=r'called "\?\?\?"'):
         find_chip("???")
 
@@ -85,6 +120,9 @@ def test_users_add_chips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ('[x]\ncore = "avr5"\nram = true', "ram must be"),
         ('[x]\ncore = "avr5"\nram = -2', "ram must be positive"),
         ('[x]\ncore = "avr5"\nboards = [1]', "list of names"),
+        ('[x]\ncore = "avr5"\nbanks = ["CCM"]', '"CCM" describes no bank'),
+        ('[x]\ncore = "avr5"\nbanks = [""]', "describes no bank"),
+        ('[x]\ncore = "avr5"\naccelerator = "fast"', "accelerator must be one of"),
         ("[x", "cannot be read"),
     ],
 )
@@ -93,6 +131,33 @@ def test_a_bad_table_is_a_sentence(text: str, says: str, tmp_path: Path) -> None
     own.write_text(text)
     with pytest.raises(ChipError, match=says):
         chips(extra=own)
+
+
+def test_an_array_lies_in_one_bank(tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text('[x]\ncore = "avr5"\nram = 300\nbanks = ["SRAM 200 0x20000000", "SRAM 2 100"]\n')
+    chip = find_chip("x", extra=own)
+    assert [(bank.name, bank.size, bank.address) for bank in chip.banks] == [
+        ("SRAM", 200, 0x20000000),
+        ("SRAM 2", 100, None),
+    ]
+    assert chip.ram_missing(150, 50) == 0
+    assert chip.ram_missing(200, 100) == 0
+    assert chip.ram_missing(210, 20) == 10
+    assert chip.ram_missing(120, 130) == 20
+    assert chip.ram_missing(200, 150) == 50
+    assert chip.ram_missing(100, 50, most=120) == 30
+    assert find_chip("cortex-m4").ram_missing(100, 100) is None
+    assert find_chip("cortex-m4").ram_missing(100, 100, most=150) == 50
+
+
+def test_energy() -> None:
+    chip = find_chip("nrf52840")
+    assert chip.active_ma
+    assert chip.volts
+    assert chip.millijoules(1000) == pytest.approx(chip.active_ma * chip.volts)
+    assert chip.millijoules(None) is None
+    assert find_chip("cortex-m4").millijoules(1000) is None
 
 
 def test_a_missing_file_is_a_sentence(tmp_path: Path) -> None:
