@@ -80,7 +80,8 @@ def test_chips_of_the_benchmark_are_known(shared: Path) -> None:
 
 @pytest.mark.parametrize("board", ["NUCLEO-L4R5ZI", "NUCLEO-L4R5ZI-P", "NUCLEO-U575ZI-Q", "NUCLEO-H7A3ZI-Q",
     "DISCO-F746NG", "NUCLEO-G0B1RE", "NUCLEO-F401RE", "CY8CPROTO-062-4343W", "EK-RA8D1", "NUCLEO-U385RG-Q",
-    "NuMaker-M467HJ", "Arduino Uno", "Arduino Mega", "Arduino Nano 33 BLE", "Arduino Portenta H7", "Arduino Uno R4"])  # fmt: skip
+    "NuMaker-M467HJ", "Arduino Uno", "Arduino Mega", "Arduino Nano 33 BLE", "Arduino Portenta H7",
+    "Arduino Uno R4"])  # fmt: skip
 def test_boards_of_mlperf_and_arduino_are_known(board: str) -> None:
     assert board in find_chip(board).boards
 
