@@ -186,3 +186,43 @@ def test_constants_that_are_no_numbers() -> None:
         given_weights.data.reshape(-1)[0] = np.nan
         with pytest.raises(ModelError, match="NaN"):
             quantize(graph, samples(graph), Scheme())
+
+
+@given(
+    kind=st.sampled_from(
+        ["ADD", "SUB", "MUL", "MAXIMUM", "CONCATENATION", "SQUARED_DIFFERENCE", "PRELU", "BATCH_MATMUL"]
+    ),
+    scales=st.tuples(st.floats(-3, 3), st.floats(-3, 3)),
+    shift=st.floats(-2, 2),
+    types=st.sampled_from(["int8", "int16"]),
+)
+def test_operands_of_very_different_ranges(kind: str, scales: tuple[float, float], shift: float, types: str) -> None:
+    """Ranges up to a million times apart, and off zero."""
+    axis: dict[str, Any] = {"axis": 1} if kind == "CONCATENATION" else {}
+    float_graph = one(kind, (1, 4, 4), (1, 4, 4), **axis)
+    data = samples(float_graph)
+    factors = [np.float32(10**s) for s in scales]
+    moved = [[(a + np.float32(shift)) * f for a, f in zip(s, factors, strict=True)] for s in data.inputs]
+    graph = quantize(float_graph, replace(data, inputs=moved), scheme(types))
+    inputs = raw_inputs(graph, moved[0])
+    expected = graph.run(inputs)
+    expect_same(tflm(graph, inputs), expected, "TFLM and own")
+    expect_same(litert(graph, inputs), expected, "LiteRT and own")
+
+
+@given(
+    kind=st.sampled_from(
+        ["RELU", "RELU6", "HARD_SWISH", "LOGISTIC", "TANH", "SOFTMAX", "ELU", "ABS", "MEAN", "LEAKY_RELU"]
+    ),
+    scale=st.floats(-3, 3),
+    shift=st.floats(-2, 2),
+    types=st.sampled_from(["int8", "int16"]),
+)
+def test_functions_of_any_range(kind: str, scale: float, shift: float, types: str) -> None:
+    axes: dict[str, Any] = {"axes": (1,)} if kind == "MEAN" else {}
+    float_graph = one(kind, (1, 4, 9), **axes)
+    data = samples(float_graph)
+    moved = [[(s[0] + np.float32(shift)) * np.float32(10**scale)] for s in data.inputs]
+    graph = quantize(float_graph, replace(data, inputs=moved), scheme(types))
+    inputs = raw_inputs(graph, moved[0])
+    expect_same(tflm(graph, inputs), graph.run(inputs), "TFLM and own", 1e-6)

@@ -13,10 +13,11 @@ import tinymaix
 from tests.oracles import check_compiled, expect_same, litert, tflm
 from tests.quantize.one_layer import IMAGE, Layers, one, raw_inputs, samples
 from tests.quantize.test_lower import small_net
+from tinymaix.commands.quantize import advice
 from tinymaix.graph import Array, Graph, ModelError, Node, Tensor
 from tinymaix.ops.recurrent import GRU, LSTM, Recurrent, SimpleRNN
 from tinymaix.quantize import Scheme, quantize
-from tinymaix.quantize.agreement import LARGEST_DB, agreement
+from tinymaix.quantize.agreement import LARGEST_DB, Agreement, agreement
 from tinymaix.quantize.samples import Samples, load_samples
 from tinymaix.write.tflite import tflite_bytes
 
@@ -185,3 +186,17 @@ def test_mnist_within_a_fifth_of_a_point(shared: Path) -> None:
     for sample in own.inputs:
         inputs = raw_inputs(graph, sample)
         expect_same(tflm(graph, inputs), graph.run(inputs), "TFLM and own")
+
+
+def test_a_model_with_integer_layers_is_refused() -> None:
+    made = quantize(small_net(), samples(small_net()), Scheme(io="float32"))
+    with pytest.raises(ModelError, match=r"QUANTIZE 'in0_int8' computes with integers already"):
+        quantize(made, samples(made))
+
+
+def test_advice() -> None:
+    poor = Agreement(8, 5.0, 0.6, None, None)
+    assert advice(Agreement(8, 30.0, 1.0, None, None), Scheme()) == []
+    [text] = advice(poor, Scheme(weights="int4", round="learned"))
+    assert "--weights int8" in text
+    assert "--round" not in text

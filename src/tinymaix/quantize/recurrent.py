@@ -120,7 +120,7 @@ def integer_lstm(node: Node, x: Tensor, y: Tensor, cell: Range) -> Node:
     ]
     hidden = Tensor(f"{node.name}_hidden", (batch, units), np.dtype(np.int8), y.quantization)
     hidden.initial = np.full(hidden.shape, y.q.z, np.int8)
-    reach = max(-cell.low, cell.high, 2.0**-15)
+    reach = max(-cell.low, cell.high, 1.0)  # of a gate times tanh, which is added before it is clipped
     scale = 2.0 ** (np.ceil(np.log2(reach)) - 15)
     kept = Tensor(f"{node.name}_cell", (batch, units), np.dtype(np.int16), Quantization.of(scale))
     kept.initial = np.zeros(kept.shape, np.int16)
