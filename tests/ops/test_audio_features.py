@@ -23,6 +23,7 @@ FRONTS = {
     "mfcc": MLPERF_MFCC,
     "log-mel": AudioFrontEnd(window=400, hop=160, mels=40, shape="hann", low=80.0),
     "wake word": MLPERF_WAKE_WORD,
+    "librosa": AudioFrontEnd(window=1024, hop=512, mels=64, low=0.0, scale="slaney", norm=True, gain=4.343),
     "small": SMALL,
 }
 SCALES = {
@@ -30,6 +31,7 @@ SCALES = {
     "mfcc": (0.58, 83),
     "log-mel": (0.1, 40),
     "wake word": (0.0037, -128),
+    "librosa": (0.4, 90),
     "small": (0.15, 20),
 }
 
@@ -84,6 +86,15 @@ def test_extremes_do_not_overflow() -> None:
         spread = front.compute(x)
         audible = spread > spread.max() - 60 / 255  # of 10 ln / 255: 26 dB below the loudest
         assert np.abs(found - spread)[audible].max() <= 0.1 / 255, period
+
+
+def test_mel_filters_are_those_of_librosa() -> None:
+    """The lowest centres as librosa's documentation lists them for mel_frequencies(40), to half a step of the FFT."""
+    front = AudioFrontEnd(rate=22050, window=4096, hop=4096, mels=38, low=0.0, scale="slaney", norm=True)
+    step = 22050 / 4096
+    centres = front.filters()[:4].argmax(axis=1) * step
+    assert np.abs(centres - [85.317, 170.635, 255.952, 341.269]).max() <= step / 2
+    assert front.filters().sum(axis=1) * step == pytest.approx(1, abs=0.01)
 
 
 def test_silence_is_the_floor() -> None:

@@ -12,9 +12,11 @@ import numpy as np
 
 from tinymaix.graph import Array, Graph, ModelError, Node, Quantization, Tensor
 from tinymaix.ops.audio_features import LOG_BITS, POWER_SHIFT, SAMPLE_BITS, WEIGHT_BITS, AudioFeatures
+from tinymaix.process.join import only_input, prepend, quantized_input, remember, sliding
 
 WINDOWS = ("none", "hann", "hamming")
 RAMPS = ("hz", "mel")
+SCALES = ("htk", "slaney")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class AudioFrontEnd:
         emphasis: share of the sample before that is subtracted.
         across: the first sample of a frame has one before it too; otherwise frames are emphasized one by one.
         mels: triangular filters, from ``low`` to ``high`` Hz (0: half the rate) equally far apart on the mel scale.
+        scale: the mel scale, "htk" or "slaney" (librosa's default: straight up to 1000 Hz).
+        norm: each filter's area is 1 (librosa's default), rather than its height.
         ramps: the triangles' sides are straight over "hz" (HTK's and librosa's way) or "mel" (TensorFlow's way).
         power: filters sum the spectrum's power rather than its magnitude.
         full_scale: what a sample of 32768 counts as.
@@ -46,6 +50,8 @@ class AudioFrontEnd:
     mels: int = 40
     low: float = 20.0
     high: float = 0.0
+    scale: str = "htk"
+    norm: bool = False
     ramps: str = "hz"
     power: bool = True
     full_scale: float = 1.0
@@ -74,6 +80,7 @@ class AudioFrontEnd:
             (self.length & (self.length - 1) != 0, f"an FFT of {self.length} samples is no power of two"),
             (self.hop < 1, f"a hop of {self.hop} samples goes nowhere"),
             (self.shape not in WINDOWS, f"window '{self.shape}' is none of {', '.join(WINDOWS)}"),
+            (self.scale not in SCALES, f"mel scale '{self.scale}' is none of {', '.join(SCALES)}"),
             (self.ramps not in RAMPS, f"ramps over '{self.ramps}' are none of {', '.join(RAMPS)}"),
             (not 0 <= self.low < top <= self.rate / 2, f"filters from {self.low} to {top} Hz of a rate of {self.rate}"),
             (not 1 <= self.mels <= 256, f"{self.mels} mel filters; 1 to 256 are supported"),
@@ -95,18 +102,20 @@ class AudioFrontEnd:
     def filters(self) -> Array:
         """(mels, frequencies) real weights of the mel filters."""
         high = self.high or self.rate / 2
-        edges = np.linspace(_mel(self.low), _mel(high), self.mels + 2)
+        ends = _mel(np.array([self.low, high]), self.scale)
+        edges = np.linspace(ends[0], ends[1], self.mels + 2)
         places = np.arange(self.length // 2 + 1) * (self.rate / self.length)
+        hertz = _hertz(edges, self.scale)
         if self.ramps == "mel":
-            places = np.array([_mel(f) for f in places])
+            places = _mel(places, self.scale)
         else:
-            edges = 700 * (np.exp(edges / 1127) - 1)
+            edges = hertz
         rising = (places - edges[:-2, None]) / np.diff(edges)[:-1, None]
         falling = (edges[2:, None] - places) / np.diff(edges)[1:, None]
         weights = np.maximum(0, np.minimum(rising, falling))
         if self.ramps == "mel":
             weights[:, 0] = 0  # TensorFlow leaves the constant part out
-        return np.asarray(weights)
+        return np.asarray(weights * (2 / (hertz[2:] - hertz[:-2]))[:, None] if self.norm else weights)
 
     def cosines(self) -> Array:
         """(coefficients, mels): the first rows of the DCT-II, scaled by sqrt(2 / mels) as TensorFlow's MFCCs are."""
@@ -125,9 +134,17 @@ class AudioFrontEnd:
         return np.asarray(logs @ self.cosines().T if self.coefficients else logs)
 
 
-def _mel(frequency: float) -> float:
-    """The mel scale: 1127 ln(1 + f / 700)."""
-    return 1127 * math.log(1 + frequency / 700)
+def _mel(hertz: Array, scale: str) -> Array:
+    """HTK's mel scale, 1127 ln(1 + f / 700), or Slaney's: 3 / 200 f up to 1000 Hz, then 27 steps for a factor 6.4."""
+    if scale == "htk":
+        return np.asarray(1127 * np.log1p(hertz / 700))
+    return np.where(hertz < 1000, hertz * 3 / 200, 15 + 27 / math.log(6.4) * np.log(np.maximum(hertz, 1000) / 1000))
+
+
+def _hertz(mels: Array, scale: str) -> Array:
+    if scale == "htk":
+        return np.asarray(700 * np.expm1(mels / 1127))
+    return np.where(mels < 15, mels * 200 / 3, 1000 * np.exp(math.log(6.4) / 27 * (np.maximum(mels, 15) - 15)))
 
 
 def audio_node(front: AudioFrontEnd, x: Tensor, y: Tensor) -> Node:
@@ -222,8 +239,7 @@ def with_audio(graph: Graph, front: AudioFrontEnd, stream: bool = False) -> Grap
     Raises:
         ModelError: the input is no whole number of frames, or `audio_node` cannot be made.
     """
-    from tinymaix.process.join import only_input, prepend, sliding
-
+    graph = quantized_input(graph)
     target = only_input(graph)
     frames, rest = divmod(target.elements, front.features)
     if rest or not frames:
@@ -240,8 +256,6 @@ def with_audio(graph: Graph, front: AudioFrontEnd, stream: bool = False) -> Grap
 
 def _frame(front: AudioFrontEnd, target: Tensor) -> Graph:
     """New samples -> the features of the frame that they complete."""
-    from tinymaix.process.join import remember
-
     x = Tensor("samples", (1, front.hop), np.dtype(np.int16), Quantization.of(1 / 32768))
     y = Tensor("frame", (1, 1, front.features), target.dtype, target.quantization)
     before = 1 if front.across and front.emphasis else 0

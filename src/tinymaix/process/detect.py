@@ -18,7 +18,7 @@ from tinymaix.ops.nms import NonMaxSuppression
 from tinymaix.ops.ssd_boxes import SsdBoxes
 from tinymaix.ops.topk_v2 import TopK
 from tinymaix.ops.yolo import Yolo
-from tinymaix.process.join import only_input
+from tinymaix.process.join import only_input, quantized_outputs
 
 UNITS = ("cells", "pixels", "picture")
 Anchors = Sequence[Sequence[float]]
@@ -51,6 +51,7 @@ def with_yolo(
     Raises:
         ModelError: an output is no such head, or an argument makes no sense; one sentence.
     """
+    graph = quantized_outputs(graph)
     unit = unit or ("cells" if style == "v2" else "pixels")
     if unit not in UNITS:
         raise ModelError(f"unit '{unit}' of anchors is none of {', '.join(UNITS)}")
@@ -88,6 +89,7 @@ def with_ssd(
 
     Raises: as `with_yolo`.
     """
+    graph = quantized_outputs(graph)
     if len(graph.outputs) != 2:
         raise ModelError(f"the model has {len(graph.outputs)} outputs; SSD has offsets and scores")
     offsets, scores = graph.outputs
@@ -108,6 +110,7 @@ def with_fomo(graph: Graph, *, threshold: float = 0.5, detections: int = 10) -> 
 
     Raises: as `with_yolo`.
     """
+    graph = quantized_outputs(graph)
     op = Fomo(detections, _share(threshold, "threshold"))
     node = _detector(op, [_only_output(graph)], "detections", detections)
     return _behind(graph, [node], [node.output])
@@ -115,6 +118,7 @@ def with_fomo(graph: Graph, *, threshold: float = 0.5, detections: int = 10) -> 
 
 def with_top_k(graph: Graph, k: int) -> Graph:
     """The graph with the ``k`` largest of its output's last axis, and their int16 indices, as its two outputs."""
+    graph = quantized_outputs(graph)
     scores = _only_output(graph)
     op = TopK(k)
     values, places = op.infer([scores])
@@ -124,6 +128,7 @@ def with_top_k(graph: Graph, k: int) -> Graph:
 
 def with_arg_max(graph: Graph) -> Graph:
     """The graph with the index of the largest of its output's last axis, int32, as its output."""
+    graph = quantized_outputs(graph)
     scores = _only_output(graph)
     op = ArgMax(len(scores.shape) - 1)
     output = Tensor("class", op.infer([scores])[0], np.dtype(np.int32))

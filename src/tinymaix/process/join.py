@@ -8,6 +8,7 @@ import numpy as np
 
 from tinymaix.graph import Graph, ModelError, Node, Quantization, Shape, Tensor
 from tinymaix.ops.concatenation import Concatenation
+from tinymaix.ops.dequantize import Dequantize
 from tinymaix.ops.quantize import Quantize
 from tinymaix.ops.reshape import Reshape
 from tinymaix.ops.slice import Slice
@@ -20,6 +21,27 @@ def only_input(graph: Graph) -> Tensor:
         names = ", ".join(f"'{t.name}'" for t in graph.inputs)
         raise ModelError(f"the model has {len(graph.inputs)} inputs ({names}); processing needs a model with one")
     return graph.inputs[0]
+
+
+def quantized_input(graph: Graph) -> Graph:
+    """The graph from behind the QUANTIZE that its one float input goes to; itself where there is none."""
+    x = only_input(graph)
+    readers = graph.consumers(x)
+    if x.dtype != np.float32 or len(readers) != 1 or not isinstance(readers[0].op, Quantize):
+        return graph
+    if any(tensor is x for tensor in graph.outputs):
+        return graph
+    nodes = [node for node in graph.nodes if node is not readers[0]]
+    return replace(graph, nodes=nodes, inputs=[readers[0].output])
+
+
+def quantized_outputs(graph: Graph) -> Graph:
+    """The graph with what is in front of DEQUANTIZE as its outputs, where there is one."""
+    makers = {id(t): node for node in graph.nodes for t in node.outputs if isinstance(node.op, Dequantize)}
+    outputs = [makers[id(t)].input(0) if id(t) in makers else t for t in graph.outputs]
+    used = {id(t) for node in graph.nodes for t in node.present} | {id(t) for t in outputs}
+    nodes = [node for node in graph.nodes if id(node.output) in used or id(node.output) not in makers]
+    return replace(graph, nodes=nodes, outputs=outputs)
 
 
 def prepend(front: Graph, graph: Graph) -> Graph:
