@@ -56,9 +56,11 @@ def attribute(name: str, value: Any) -> bytes:
     return chunk(1, name) + chunk(7, np.asarray(value, "<f4").tobytes()) + number(20, 6)
 
 
-def node(kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", **attributes: Any) -> bytes:
+def node(
+    kind: str, inputs: Sequence[str], outputs: Sequence[str], domain: str = "", label: str = "", **attributes: Any
+) -> bytes:
     parts = [chunk(1, name) for name in inputs] + [chunk(2, name) for name in outputs]
-    parts += [chunk(3, f"the {kind}"), chunk(4, kind)]
+    parts += [chunk(3, label or f"the {kind}"), chunk(4, kind)]
     parts += [chunk(5, attribute(name, value)) for name, value in attributes.items()]
     return b"".join(parts) + (chunk(7, domain) if domain else b"")
 

@@ -110,6 +110,10 @@ CASES = [
     Case("Resize", IMAGE, [None, np.array([1, 1, 2, 2], np.float32)], {"mode": "linear"}),
     Case("Resize", IMAGE, [None, np.array([], np.float32), ints(1, 4, 11, 9)],
          {"mode": "linear", "coordinate_transformation_mode": "align_corners"}),
+    Case("Resize", IMAGE, [np.zeros(8, np.float32), np.array([], np.float32), ints(1, 4, 11, 8)], opset=11, attributes={
+        "mode": "nearest", "coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"}),
+    Case("Resize", IMAGE, [None, np.array([], np.float32), ints(1, 4, 11, 8)],
+         {"mode": "nearest", "coordinate_transformation_mode": "align_corners", "nearest_mode": "round_prefer_ceil"}),
     Case("Upsample", IMAGE, [np.array([1, 1, 2, 2], np.float32)], {"mode": "nearest"}, opset=9),
     Case("DepthToSpace", (1, 8, 3, 2), [], {"blocksize": 2}),
     Case("DepthToSpace", (1, 8, 3, 2), [], {"blocksize": 2, "mode": "CRD"}),

@@ -89,6 +89,7 @@ FUNCTIONS: list[tuple[Function, tuple[int, ...]]] = [
     (lambda x: (F.pad(x, (1, 2, 0, 1)), F.pad(x, (1, 1), value=2.0), F.pad(x, (1, 2, 1, 0), mode="reflect")), IMAGE),
     (lambda x: (x[:, :1].expand(1, 4, 6, 5) + x, x.expand_as(x)), IMAGE),
     (lambda x: F.interpolate(x, scale_factor=2), IMAGE),
+    (lambda x: F.interpolate(x, size=(11, 8), mode="nearest-exact"), IMAGE),
     (lambda x: F.interpolate(x, size=(11, 9), mode="bilinear"), IMAGE),
     (lambda x: F.interpolate(x, size=(11, 9), mode="bilinear", align_corners=True), IMAGE),
     (lambda x: (F.pixel_shuffle(x, 2), F.pixel_unshuffle(x, 2)), (1, 4, 6, 4)),

@@ -162,6 +162,8 @@ def _resize(n: OnnxLayer) -> Tensor:
         raise ModelError(f"resizing of mode '{kind}' is not supported; nearest and linear are")
     if kind == "nearest" and mode == "asymmetric" and n.text("nearest_mode", "round_prefer_floor") != "floor":
         mode = "half_pixel" if not old and all(s in (1, 2) for s in scales) else mode
+    if kind == "nearest" and mode == "align_corners" and n.text("nearest_mode", "") != "round_prefer_ceil":
+        raise ModelError("nearest resizing with align_corners needs nearest_mode 'round_prefer_ceil'")
     return window_layers.resize(n.b, kind, n.x, (size[0], size[-1]), mode, scales[2:])
 
 

@@ -197,9 +197,10 @@ def _upsample(kind: str) -> Lower:
         if not sizes:
             sizes = [math.floor(size * scale) for size, scale in zip(full, scales, strict=True)]
         scales = scales or [size / old for size, old in zip(sizes, full, strict=True)]
+        nearest = "tf_half_pixel_for_nn" if "exact" in n.kind else "asymmetric"
         half = "align_corners" if n.flag("align_corners") else "half_pixel"
         return window_layers.resize(
-            n.b, kind, n.x, (sizes[0], sizes[-1]), "asymmetric" if kind == "nearest" else half, scales
+            n.b, kind, n.x, (sizes[0], sizes[-1]), nearest if kind == "nearest" else half, scales
         )
 
     return lower
@@ -278,6 +279,7 @@ _ATEN: dict[str, Lower] = {
     "argmax": _arg("ARG_MAX"), "argmin": _arg("ARG_MIN"),
     "embedding": _embedding,
     "upsample_nearest1d": _upsample("nearest"), "upsample_nearest2d": _upsample("nearest"),
+    "_upsample_nearest_exact1d": _upsample("nearest"), "_upsample_nearest_exact2d": _upsample("nearest"),
     "upsample_bilinear2d": _upsample("linear"),
     "pixel_shuffle": lambda n: window_layers.depth_space(
         n.b, "DEPTH_TO_SPACE", n.x, n.integer("upscale_factor", 1), "CRD"

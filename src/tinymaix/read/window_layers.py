@@ -155,18 +155,21 @@ def adaptive_pool(b: Builder, kind: str, x: Tensor, sizes: Ints) -> Tensor:
 
 
 def resize(b: Builder, kind: str, x: Tensor, size: tuple[int, int], mode: str, scales: Sequence[float]) -> Tensor:
-    """``kind`` "nearest" or "linear"; ``mode`` is ONNX's coordinate_transformation_mode."""
+    """``kind`` "nearest" or "linear"; ``mode`` is ONNX's coordinate_transformation_mode. The nearest element is the one
+    below but for "align_corners", where halves are rounded up."""
     image = _image(b, x)
     if len(x.shape) == 3:
         size, scales = (1, size[-1]), (1.0, scales[-1])
     half, corners = mode in ("half_pixel", "pytorch_half_pixel"), mode == "align_corners"
-    if not half and not corners and mode != "asymmetric":
+    centers = mode == "tf_half_pixel_for_nn"
+    if not half and not corners and mode != "asymmetric" and not (centers and kind == "nearest"):
         raise ModelError(f"coordinate transformation '{mode}' is not supported")
     whole = all(scale >= 1 and scale == int(scale) for scale in scales)
     if kind == "nearest":
-        if corners or (half and not whole):
+        if half and not whole:
             raise ModelError(f"nearest resizing with '{mode}' and scales {list(scales)} is not supported")
-        attributes: dict[str, Any] = {}  # for whole scales half_pixel picks the same elements as asymmetric
+        # for whole scales half_pixel picks the same elements as asymmetric
+        attributes: dict[str, Any] = {"align_corners": corners, "half_pixel_centers": centers}
         name = "RESIZE_NEAREST_NEIGHBOR"
     else:
         attributes = {"align_corners": corners, "half_pixel_centers": half}
