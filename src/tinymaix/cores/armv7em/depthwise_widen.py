@@ -90,13 +90,22 @@ def widen_rows(lanes: int) -> Kernel:
 static void {name}(
 {parameters})
 {{
-    for (; rows > 0; rows--, to += {lanes}, x += row)
-        for (int px = -left, at = 0; px < width; px += 2, at += pitch / 4)
-            for (int lane = 0; lane < {lanes}; lane++) {{
-                int low = px < 0 ? (int8_t)zeros : x[px * in_c + lane];
-                int high = px + 1 == width ? (int8_t)zeros : x[(px + 1) * in_c + lane];
-                to[at + lane] = ((uint32_t)low & 0xFFFFu) | (uint32_t)high << 16;
+    const uint32_t zero = (uint32_t)(int8_t)zeros, step = (uint32_t)pitch / 4;
+    for (; rows > 0; rows--, x += row)
+        for (int lane = 0; lane < {lanes}; lane++, to++) {{
+            const int8_t *pixel = x + lane;
+            uint32_t *pair = to;
+            int px = left;
+            if (left) {{
+                *pair = (zero & 0xFFFFu) | (uint32_t)*pixel << 16;
+                pair += step;
+                pixel += in_c;
             }}
+            for (; px + 2 <= width; px += 2, pixel += 2 * in_c, pair += step)
+                *pair = ((uint32_t)pixel[0] & 0xFFFFu) | (uint32_t)pixel[in_c] << 16;
+            if (px < width)
+                *pair = ((uint32_t)*pixel & 0xFFFFu) | zero << 16;
+        }}
 }}
 """
     source = """\
