@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinymaix import api
+from tinymaix.commands.quantize_auto import add_auto_options, search, show
 from tinymaix.commands.shared import Add, add_model, print_json, progress_bar
 from tinymaix.graph import Graph, ModelError
 from tinymaix.quantize.scheme import ACTIVATIONS, IO, LAYERS, RANGES, ROUNDS, WEIGHTS, Scheme
@@ -27,6 +28,7 @@ def register(add: Add) -> None:
         "tinymaix quantize mnist.h5 --data pictures/ -o mnist.tflite",
         "tinymaix quantize net.onnx --data x.npy --normalize 0.485,0.229 --ranges mse --correct-bias -o net.tflite",
         "tinymaix quantize net.h5 --data x.npz --weights int4 --round learned --layer conv1=int8 -o net.tflite",
+        "tinymaix quantize net.h5 --data x.npz --auto --chip rp2040 --max-flash 65536 --html trials.html -o net.tflite",
         "tinymaix quantize mnist.h5 --type fp8_143 -o mnist.tmdl",
     )  # fmt: skip
     add_model(command)
@@ -45,6 +47,7 @@ def register(add: Add) -> None:
         "--layer", metavar="NAME=TYPE", action="append", default=[],
         help=f"another type for one layer: {', '.join(LAYERS)}; may be repeated",
     )  # fmt: skip
+    add_auto_options(command)
 
 
 def add_data(command: argparse.ArgumentParser) -> None:
@@ -93,6 +96,12 @@ def run(options: argparse.Namespace) -> int:
 
     scheme = scheme_of(options)
     _check_output(options)
+    if options.auto:
+        graph = api.read(options.model)
+        result = search(options, graph, load_data(options, graph), scheme)
+        write(result.best.graph, options.output)
+        show(options, graph, result)
+        return 0
     with progress_bar() as say:
         graph = api.read(options.model)
         say("reading the data")
