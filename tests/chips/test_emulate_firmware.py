@@ -226,6 +226,37 @@ def test_the_cycle_counter_counts(tmp_path: Path) -> None:
     assert emulate(link(arm(text, EXIT), tmp_path), find_chip("cortex-m4")).status == 0
 
 
+def test_systick_and_calls_of_the_supervisor(tmp_path: Path) -> None:
+    vectors = ".word 0x20000400, reset\n .rept 9\n .word 0\n .endr\n .word call, 0, 0, pended, tick\n"
+    handlers = """
+    .thumb_func\n .type call, %function
+call: ldr r1, =0x20000000\n movs r2, #1\n str r2, [r1, #4]\n mov r12, r2\n bx lr
+    .thumb_func\n .type pended, %function
+pended: push {lr}\n ldr r1, =0x20000000\n movs r2, #2\n str r2, [r1, #8]\n pop {pc}
+    .thumb_func\n .type tick, %function
+tick: ldr r0, =0x20000000\n ldr r1, [r0]\n adds r1, #1\n str r1, [r0]\n bx lr
+    .ltorg
+"""
+    text = """
+    ldr r0, =0xE000E010\n ldr r1, =999\n str r1, [r0, #4]\n movs r1, #7\n str r1, [r0]
+    ldr r5, =0x20000000\n movs r0, #42\n mov r12, r0\n movs r2, #43
+    svc 1
+    cmp r2, #43\n bne 9f\n cmp r12, r0\n bne 9f\n ldr r1, [r5, #4]\n cmp r1, #1\n bne 9f
+2:  ldr r6, [r5]\n cmp r6, #5\n bne 2b
+    wfi
+    ldr r6, [r5]\n cmp r6, #6\n bne 9f
+    ldr r0, =0xE000ED04\n ldr r1, =0x10000000\n str r1, [r0]\n b 3f
+3:  ldr r1, [r5, #8]\n cmp r1, #2\n beq 4f
+9:  udf #0
+4:
+"""
+    elf = link(arm(text, EXIT, handlers).replace(".word 0x20000400, reset\n", vectors), tmp_path)
+    result = emulate(elf, find_chip("stm32f411ce"), limit=100_000)
+    assert result.status == 0
+    assert 5000 < result.instructions < 5100 + 203
+    assert next(f.calls for f in result.functions if f.name == "tick") == 6
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -233,7 +264,7 @@ def test_the_cycle_counter_counts(tmp_path: Path) -> None:
         ("ldr r0, =0x08000000\n str r0, [r0]", "wrote 4 bytes to 0x8000000, which is flash"),
         ("ldr r0, =0x01000001\n bx r0", "went to 0x1000000, where no code is"),
         ("udf #0", "stopped .*0x8000008 .in reset"),
-        ("svc #0", "supervisor"),
+        ("svc #0", "went to 0x0, where no code is"),
         ("movs r0, #4\n ldr r1, =0x66666660\n bkpt 0xab", "where no memory is"),
     ],
 )

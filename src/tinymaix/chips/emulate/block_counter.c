@@ -170,13 +170,14 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
         c->stop(uc);
         return;
     }
+    if (c->executed + e->instructions > c->limit) { /* the block is not executed any more */
+        c->error = 1;
+        c->stop(uc);
+        return;
+    }
     e->count++;
     c->executed += e->instructions;
     c->previous = address;
-    if (c->executed > c->limit) {
-        c->error = 1;
-        c->stop(uc);
-    }
 }
 
 /* unicorn's uc_cb_hookmem_t, for cores that fault on unaligned accesses, which unicorn itself lets pass */
@@ -187,6 +188,12 @@ void counter_align(void *uc, int type, uint64_t address, int size, int64_t value
         c->error = 3;
         c->stop(uc);
     }
+}
+
+/* Go on, to another limit. */
+void counter_limit(counter *c, uint64_t limit) {
+    c->limit = limit;
+    c->error = 0;
 }
 
 int counter_error(const counter *c) { return c->error; }

@@ -1,7 +1,7 @@
 """A whole program on an emulated board, from its reset on: its own start-up code, its own memory map, its own printing.
 
-Cortex-M starts at its vector table, RISC-V at the ELF file's entry. Interrupts are not emulated, but semihosting, the
-system calls of newlib and the registers of chips/emulate/peripherals.py are.
+Cortex-M starts at its vector table, RISC-V at the ELF file's entry. Of interrupts there are those of exceptions.py;
+semihosting, the system calls of newlib and the registers of peripherals.py are there, too.
 """
 
 from __future__ import annotations
@@ -14,22 +14,17 @@ from typing import Any
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, BlockCounter
 from tinymaix.chips.emulate.elf import ElfError, Functions, Program
+from tinymaix.chips.emulate.exceptions import RETURNS, Exceptions
 from tinymaix.chips.emulate.machine import EmulationError
+from tinymaix.chips.emulate.memory import Memory, NoMemoryError
 from tinymaix.chips.emulate.peripherals import Peripherals
 from tinymaix.chips.emulate.semihosting import Semihosting
 from tinymaix.chips.emulate.start import start_of
-from tinymaix.chips.emulate.traps import arm_trap, breaking_at_waits, riscv_trap
+from tinymaix.chips.emulate.traps import arm_trap, riscv_trap
 from tinymaix.chips.tools import package
 
-PAGE = 4096
 NEVER = 0xFFFFFFFE
 """An address that no program reaches."""
-SPACES = {
-    "arm": ((0x00800000, 0x00810000), (0x0FF00000, 0x10002000), (0x1FF00000, 0x20000000), (0x40000000, 0x60000000),
-            (0xA0000000, 0xE0100000)),
-    "riscv": ((0x02000000, 0x0E000000), (0x10000000, 0x20000000), (0x38000000, 0x70000000), (0xE0000000, 0xFFFFF000)),
-}  # fmt: skip
-"""Where peripherals are, and factory data, which nobody here knows either."""
 RAM_OF_ANY = 16 << 20
 """Bytes of RAM of a chip whose RAM is not known."""
 EXCEPTIONS = {
@@ -85,17 +80,21 @@ class Board:
         self._functions = Functions(program)
         self.start = start_of(program, chip)
         self._engine = self._power_on()
-        strict = "unaligned" not in chip.core.features
-        self._counter = BlockCounter(self._engine, thumb=self._arm, strict=strict)
-        self._counter.watch_stack(self._register("SP"))
-        self._peripherals = Peripherals(chip, answers, lambda: self._counter.executed, self.load)
         size = chip.ram or RAM_OF_ANY
+        stretches = [(at, at + length) for at, length in ram]
+        stretches += [(bank.address, bank.address + bank.size) for bank in chip.banks if bank.address is not None]
+        stretches += [(segment.address, segment.address + size) for segment in program.segments if segment.writable]
+        stretches += [(self.start.stack - size, self.start.stack)] if self.start.stack else []
+        self.memory = Memory(self._engine, program, stretches)
+        self._engine.hook_add(self._unicorn.UC_HOOK_INTR, self._interrupted)
+        self._counter = BlockCounter(self._engine, thumb=self._arm, strict="unaligned" not in chip.core.features)
+        self._counter.watch_stack(self._register("SP"))
+        self.exceptions = Exceptions(self, self.start.vectors)
+        self._limit: int | None = None
+        self._peripherals = Peripherals(chip, answers, self.executed, self.load, self._system)
+        self.memory.peripherals = self._peripherals
         heap = _heap(program, self.start.stack, size)
-        self.host = Semihosting(self, program.bits // 8, heap, lambda: self._counter.executed, chip.mhz or 1.0)
-        self._ram = [(at, at + length) for at, length in ram]
-        self._ram += [(bank.address, bank.address + bank.size) for bank in chip.banks if bank.address is not None]
-        self._ram += [(s.address, s.address + size) for s in program.segments if s.writable]
-        self._ram += [(self.start.stack - size, self.start.stack)] if self.start.stack else []
+        self.host = Semihosting(self, program.bits // 8, heap, self.executed, chip.mhz or 1.0)
         self._problem = self._ended = ""
         self._waits: Counter[int] = Counter()
         self.write("SP", self.start.stack)
@@ -103,18 +102,16 @@ class Board:
     # ---- what traps and semihosting use
 
     def load(self, address: int, size: int) -> bytes:
-        """Bytes of memory. Raises EmulationError."""
-        try:
-            return bytes(self._engine.mem_read(address, size))
-        except self._unicorn.UcError:
-            raise EmulationError(f"The program hands over {size} bytes at {address:#x}, where no memory is.") from None
+        """See Memory."""
+        return self.memory.load(address, size)
 
     def store(self, address: int, data: bytes) -> None:
-        """Put bytes into memory. Raises EmulationError."""
-        try:
-            self._engine.mem_write(address, data)
-        except self._unicorn.UcError:
-            raise EmulationError(f"The program wants {len(data)} bytes at {address:#x}, where no memory is.") from None
+        """See Memory."""
+        self.memory.store(address, data)
+
+    def executed(self) -> int:
+        """Instructions since counting began."""
+        return self._counter.executed
 
     def read(self, register: str) -> int:
         """The value of a register."""
@@ -134,7 +131,11 @@ class Board:
         self._engine.emu_stop()
 
     def wait(self, at: int) -> None:
-        """The program waits for an interrupt, which none ends: go on, but not for ever."""
+        """The program waits for an interrupt: where none ends that, go on, but not for ever."""
+        if self._arm and self.exceptions.sleep():
+            self.exceptions.take(self._counter.executed)
+            self._counter.go_on(self._stop_at())
+            return
         self._waits[at] += 1
         if self._waits[at] > MOST_WAITS:
             self.end("waits for an interrupt, and none is emulated,")
@@ -149,52 +150,85 @@ class Board:
         call: until the function at `begin` returns. limit: most instructions, before `begin` and again after it.
         Raises EmulationError for a fault.
         """
-        at = self.start.address
+        at, self._limit = self.start.address, limit
         self._counter.start(limit)
         if begin is not None:
-            at = self._go(at, begin, limit)
+            at = self._go(at, begin)
             if at != begin:
                 return self._figures(at, limit, missed=f", and never came to {self._place(begin)}")
-            self._counter.start(limit)
+            self.exceptions.restart(self._counter.executed)
+            self._counter.start(self._stop_at())
         if call:
             return self._call(at, limit)
-        at = self._go(at, until, limit)
+        at = self._go(at, until)
         return self._figures(at, limit, reached="came to" if until is not None and at == until else "")
 
     def _call(self, at: int, limit: int | None) -> Run:
         """Until the function at `at` returns: to its caller, with the stack pointer that it was called with."""
         back, stack = self.read("LR" if self._arm else "RA") & ~1, self.read("SP")
-        at = self._go(at, back, limit)
+        at = self._go(at, back)
         while at == back and self.read("SP") < stack:  # only an inner call of the function has returned
-            at = self._go(self._step(at), back, limit)
+            at = self._go(self._step(at), back)
         return self._figures(at, limit, reached="returned to" if at == back else "")
 
     def _step(self, at: int) -> int:
         self._engine.emu_start(at | self._arm, NEVER, count=1)
         return self._at()
 
-    def _go(self, at: int, until: int | None, limit: int | None) -> int:
+    def _stop_at(self) -> int | None:
+        """Instructions at which the counter must stop: at the limit, or earlier for an exception."""
+        return min((stop for stop in (self._limit, self.exceptions.due) if stop is not None), default=None)
+
+    def _system(self, address: int, value: int) -> bool:
+        """A register of the core's own is written."""
+        if not self._arm or not self.exceptions.write(address, value, self._counter.executed):
+            return False
+        self._counter.go_on(self._stop_at())
+        return True
+
+    def _resumed(self, at: int) -> bool:
+        """Whether the program was only stopped for an exception, or has returned from one, and goes on."""
+        if self._arm and at >= RETURNS and self.exceptions.active:
+            self.exceptions.leave()
+        elif self._counter.error == PAST_LIMIT and self.exceptions.due is not None and self._stop_at() != self._limit:
+            self.exceptions.take(self._counter.executed)
+        else:
+            return False
+        self._counter.go_on(self._stop_at())
+        return True
+
+    def _go(self, at: int, until: int | None) -> int:
         """Run on; where it ended. Raises EmulationError."""
+        try:
+            return self._run_on(at, until)
+        except NoMemoryError as error:
+            raise self._fault(str(error), self._at()) from None
+
+    def _run_on(self, at: int, until: int | None) -> int:
         while True:
-            self._problem = self._ended = ""
+            self._problem = self.memory.problem = self._ended = ""
             failed = None
             try:
                 self._engine.emu_start(at | self._arm, NEVER if until is None else until)
             except self._unicorn.UcError as error:
                 failed = error
             at = self._at()
+            if self._resumed(at):
+                at = self._at()
+                continue
             if self._ended or self._counter.error in (PAST_LIMIT, ENDLESS) or (until is not None and at == until):
                 return at
-            problem = self._problem or self._counter.problem
-            if not problem and failed is None:
+            problem = self._problem or self.memory.problem or self._counter.problem
+            if failed is None and not problem:
                 self.wait(at)
             elif problem or self._arm or not riscv_trap(self, at):
-                raise EmulationError(
-                    f"The emulated {self.chip.title} {problem or f'stopped ({failed})'} at {self._place(at)}."
-                )
+                raise self._fault(problem or f"stopped ({failed})", at)
             at = self._at()
             if self._ended:
                 return at
+
+    def _fault(self, problem: str, at: int) -> EmulationError:
+        return EmulationError(f"The emulated {self.chip.title} {problem} at {self._place(at)}.")
 
     def _figures(self, at: int, limit: int | None, *, reached: str = "", missed: str = "") -> Run:
         whole, _ = self._counter.figures()
@@ -225,73 +259,20 @@ class Board:
     def _register(self, name: str) -> int:
         return int(getattr(self._constants, f"UC_{'ARM' if self._arm else 'RISCV'}_REG_{name}"))
 
-    # ---- memory
-
     def _power_on(self) -> Any:
-        unicorn, core = self._unicorn, self.chip.core
+        unicorn = self._unicorn
         if self._arm:
             architecture, mode = unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
         else:
             architecture = unicorn.UC_ARCH_RISCV
             mode = unicorn.UC_MODE_RISCV64 if self.program.bits == 64 else unicorn.UC_MODE_RISCV32
-        engine = unicorn.Uc(architecture, mode, getattr(self._constants, core.model or ""))
-        readable = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
-        pages: dict[int, int] = {}
-        for segment in self.program.segments:
-            own = unicorn.UC_PROT_ALL if segment.writable else readable
-            for start, size, allowed in (
-                (segment.address, segment.size, own),
-                (segment.load_address, len(segment.data), readable),
-            ):
-                for page in range(start // PAGE, (start + size + PAGE - 1) // PAGE):
-                    pages[page] = pages.get(page, 0) | allowed
-        for page, allowed in pages.items():
-            engine.mem_map(page * PAGE, PAGE, allowed)
-        self._pages = {page * PAGE for page in pages}
-        for segment in self.program.segments:
-            code = segment.executable and not self._arm
-            engine.mem_write(segment.load_address, breaking_at_waits(segment.data) if code else segment.data)
-        engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._not_mapped)
-        engine.hook_add(unicorn.UC_HOOK_INTR, self._interrupted)
-        return engine
-
-    def _not_mapped(self, engine: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
-        """Unicorn asks for memory where there is none: RAM, peripherals, or a fault."""
-        unicorn = self._unicorn
-        if access in (unicorn.UC_MEM_READ_UNMAPPED, unicorn.UC_MEM_WRITE_UNMAPPED):
-            at = max(address, (address + size - 1) & -PAGE)  # of an access across pages, the second is the one missing
-            for byte in (at, address):
-                page = byte & -PAGE
-                if page not in self._pages and self._map(engine, page, byte):
-                    return True
-        self._problem = {
-            unicorn.UC_MEM_FETCH_UNMAPPED: f"went to {address:#x}, where no code is,",
-            unicorn.UC_MEM_WRITE_PROT: f"wrote {size} bytes to {address:#x}, which is flash,",
-        }.get(access, f"accessed {size} bytes at {address:#x}, where neither memory nor a peripheral is known,")
-        return False
-
-    def _map(self, engine: Any, page: int, byte: int) -> bool:
-        """Whether there is RAM or a peripheral at an address; its page is mapped then."""
-        if any(start <= byte < end for start, end in self._ram):
-            engine.mem_map(page, PAGE)
-        elif any(start <= byte < end for start, end in SPACES[self.program.machine]):
-            engine.mmio_map(page, PAGE, self._read, page, self._write, page)
-        else:
-            return False
-        self._pages.add(page)
-        return True
-
-    def _read(self, engine: Any, offset: int, size: int, page: int) -> int:
-        return self._peripherals.read(page + offset, size)
-
-    def _write(self, engine: Any, offset: int, size: int, value: int, page: int) -> None:
-        self._peripherals.write(page + offset, size, value)
+        return unicorn.Uc(architecture, mode, getattr(self._constants, self.chip.core.model or ""))
 
     def _interrupted(self, engine: Any, number: int, data: Any) -> None:
         try:
             handled = arm_trap(self, number) if self._arm else riscv_trap(self, self._at(), number)
-        except EmulationError as error:
-            handled, self._problem = False, f"{error}"
+        except NoMemoryError as error:
+            handled, self._problem = False, str(error)
         if not handled:
             self._problem = self._problem or EXCEPTIONS[self.program.machine].get(
                 number, f"raised exception {number}, which is not emulated,"

@@ -38,6 +38,7 @@ def _library() -> ctypes.CDLL:
     library.counter_error.argtypes = [ctypes.c_void_p]
     library.counter_executed.restype = ctypes.c_uint64
     library.counter_executed.argtypes = [ctypes.c_void_p]
+    library.counter_limit.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
     library.counter_watch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
     library.counter_top.restype = ctypes.c_uint64
     library.counter_top.argtypes = [ctypes.c_void_p]
@@ -88,6 +89,10 @@ class BlockCounter:
                 raise RuntimeError(f"unicorn refuses a hook (error {status})")
             self._hooks.append(hook)
         self._engine.ctl_flush_tb()  # code translated before does not call the hooks
+
+    def go_on(self, limit: int | None) -> None:
+        """Count on where it was stopped, to another limit since `start`."""
+        self._library.counter_limit(self._counter, NO_LIMIT if limit is None else limit)
 
     def watch_stack(self, register: int) -> None:
         """From now on, note the stack pointer, which unicorn calls so, at the start of each block."""

@@ -31,16 +31,22 @@ class Peripherals:
     """Registers and what was written to them."""
 
     def __init__(
-        self, chip: Chip, answers: str, executed: Callable[[], int], memory: Callable[[int, int], bytes]
+        self,
+        chip: Chip,
+        answers: str,
+        executed: Callable[[], int],
+        memory: Callable[[int, int], bytes],
+        system: Callable[[int, int], bool],
     ) -> None:
-        """executed: instructions so far, which stand for cycles. memory: reads bytes of the chip's memory."""
+        """executed: instructions so far, which stand for cycles. memory: reads bytes of the chip's memory. system:
+        whether the core takes a value that is written to one of its own registers."""
         if answers not in ANSWERS:
             raise ValueError(f'peripherals is "{answers}"; it must be one of {", ".join(ANSWERS)}.')
         self.text = bytearray()
         self.unknown: Counter[int] = Counter()
         """Accesses by address of a register that is not known."""
         self._ones, self._poll = answers == "ones", answers == "poll"
-        self._executed, self._memory = executed, memory
+        self._executed, self._memory, self._system = executed, memory, system
         self._mhz = chip.mhz or 1.0
         self._timers = {address for name, of in MICROSECONDS.items() if chip.name.startswith(name) for address in of}
         self._data: set[int] = {0xE0000000}
@@ -75,6 +81,7 @@ class Peripherals:
 
     def write(self, address: int, size: int, value: int) -> None:
         """A store of `size` bytes."""
+        known = self._system(address, value)
         if address in self._data:
             self.print(bytes([value & 0xFF]))
         elif address == CYCCNT:
@@ -85,7 +92,7 @@ class Peripherals:
             self._transfer(*self._transfers[address])
         elif address in self._settings:
             self._settings[address] = value
-        elif address not in (SYST_CSR, SYST_CVR):
+        elif not known and address != SYST_CVR:
             self.unknown[address] += 1
 
     def print(self, data: bytes) -> None:

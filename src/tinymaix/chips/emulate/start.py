@@ -25,6 +25,8 @@ class Start:
     """The stack pointer; 0 where the program sets it itself."""
     how: str
     """For the report."""
+    vectors: int = 0
+    """Address of the vector table of Cortex-M."""
 
 
 def start_of(program: Program, chip: Chip) -> Start:
@@ -56,4 +58,4 @@ def _table(program: Program, address: int) -> Start | None:
     code = any(s.executable and s.address <= reset & ~1 < s.address + s.size for s in program.segments)
     if stack % 4 or not in_ram or not reset & 1 or not code:
         return None
-    return Start(reset & ~1, stack, f"the vector table at {address:#x}")
+    return Start(reset & ~1, stack, f"the vector table at {address:#x}", address)

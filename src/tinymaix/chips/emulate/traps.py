@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinymaix.chips.emulate.exceptions import CALL
+
 if TYPE_CHECKING:
     from tinymaix.chips.emulate.board import Board
 
-UNDEFINED, SUPERVISOR, BREAKPOINT, RETURN = 1, 2, 7, 8
+SUPERVISOR, BREAKPOINT = 2, 7
 """Unicorn's numbers for exceptions of Arm."""
 SEMIHOSTING = b"\xab\xbe"
 """bkpt 0xab"""
@@ -34,6 +36,9 @@ def arm_trap(board: Board, number: int) -> bool:
         board.write("PC", (at + 2) | 1)
         if board.host.status is not None:
             board.end(f"exited with status {board.host.status}")
+        return True
+    if number == SUPERVISOR and not board.exceptions.active:
+        board.exceptions.enter(CALL, at)
         return True
     return False
 

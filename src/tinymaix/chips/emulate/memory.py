@@ -1,0 +1,117 @@
+"""The address space of a board: flash as the program was programmed, RAM where it is touched, and peripherals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tinymaix.chips.emulate.elf import Program
+from tinymaix.chips.emulate.peripherals import Peripherals
+from tinymaix.chips.emulate.traps import breaking_at_waits
+from tinymaix.chips.tools import package
+
+PAGE = 4096
+SPACES = {
+    "arm": ((0x00800000, 0x00810000), (0x0FF00000, 0x10002000), (0x1FF00000, 0x20000000), (0x40000000, 0x60000000),
+            (0xA0000000, 0xE0100000)),
+    "riscv": ((0x02000000, 0x0E000000), (0x10000000, 0x20000000), (0x38000000, 0x70000000), (0xE0000000, 0xFFFFF000)),
+}  # fmt: skip
+"""Where peripherals are, and factory data, which nobody here knows either."""
+MOST_AT_ONCE = 1 << 20
+"""Bytes that a program can hand over at once."""
+
+
+class NoMemoryError(RuntimeError):
+    """A place that a program hands over is no memory; the message is a part of a sentence."""
+
+
+class Memory:
+    """Maps pages of a unicorn engine as the program reaches them."""
+
+    def __init__(self, engine: Any, program: Program, ram: Sequence[tuple[int, int]]) -> None:
+        """ram: (begin, end) of each stretch."""
+        self.problem = ""
+        """A part of a sentence about the access that stopped the program."""
+        self.peripherals: Peripherals | None = None
+        self._unicorn = package("unicorn")
+        self._engine, self._ram, self._spaces = engine, ram, SPACES[program.machine]
+        self._pages: set[int] = set()
+        self._program(program)
+        engine.hook_add(self._unicorn.UC_HOOK_MEM_INVALID, self._invalid)
+
+    def load(self, address: int, size: int) -> bytes:
+        """Bytes of memory. Raises NoMemoryError."""
+        self._reach(address, size)
+        try:
+            return bytes(self._engine.mem_read(address, size))
+        except self._unicorn.UcError:
+            raise NoMemoryError(f"hands over {size} bytes at {address:#x}, where no memory is,") from None
+
+    def store(self, address: int, data: bytes) -> None:
+        """Put bytes into memory. Raises NoMemoryError."""
+        self._reach(address, len(data))
+        try:
+            self._engine.mem_write(address, data)
+        except self._unicorn.UcError:
+            raise NoMemoryError(f"wants {len(data)} bytes at {address:#x}, where no memory is,") from None
+
+    def _program(self, program: Program) -> None:
+        """What the program occupies, programmed to where it is loaded from; start-up code copies and clears the rest."""
+        unicorn = self._unicorn
+        readable = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
+        pages: dict[int, int] = {}
+        for segment in program.segments:
+            own = unicorn.UC_PROT_ALL if segment.writable else readable
+            places = ((segment.address, segment.size, own), (segment.load_address, len(segment.data), readable))
+            for start, size, allowed in places:
+                for page in range(start & -PAGE, start + size, PAGE):
+                    pages[page] = pages.get(page, 0) | allowed
+        for page, allowed in pages.items():
+            self._engine.mem_map(page, PAGE, allowed)
+        self._pages.update(pages)
+        for segment in program.segments:
+            code = segment.executable and program.machine == "riscv"
+            self._engine.mem_write(segment.load_address, breaking_at_waits(segment.data) if code else segment.data)
+
+    def _invalid(self, engine: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
+        """Unicorn asks for memory where there is none: RAM, peripherals, or a fault."""
+        unicorn = self._unicorn
+        if access in (unicorn.UC_MEM_READ_UNMAPPED, unicorn.UC_MEM_WRITE_UNMAPPED):
+            second = max(address, (address + size - 1) & -PAGE)  # of an access across pages this may be the one missing
+            for byte in (second, address):
+                if byte & -PAGE not in self._pages and self._map(byte):
+                    return True
+        self.problem = {
+            unicorn.UC_MEM_FETCH_UNMAPPED: f"went to {address:#x}, where no code is,",
+            unicorn.UC_MEM_WRITE_PROT: f"wrote {size} bytes to {address:#x}, which is flash,",
+        }.get(access, f"accessed {size} bytes at {address:#x}, where neither memory nor a peripheral is known,")
+        return False
+
+    def _reach(self, address: int, size: int) -> None:
+        """RAM that the program has not touched yet is there, too."""
+        for page in range(address & -PAGE, min(address + size, address + MOST_AT_ONCE), PAGE):
+            byte = max(page, address)
+            if page not in self._pages and self._is_ram(byte):
+                self._map(byte)
+
+    def _is_ram(self, byte: int) -> bool:
+        return any(start <= byte < end for start, end in self._ram)
+
+    def _map(self, byte: int) -> bool:
+        """Whether there is RAM or a peripheral at an address; its page is mapped then."""
+        page = byte & -PAGE
+        if self._is_ram(byte):
+            self._engine.mem_map(page, PAGE)
+        elif any(start <= byte < end for start, end in self._spaces):
+            self._engine.mmio_map(page, PAGE, self._read, page, self._write, page)
+        else:
+            return False
+        self._pages.add(page)
+        return True
+
+    def _read(self, engine: Any, offset: int, size: int, page: int) -> int:
+        return self.peripherals.read(page + offset, size) if self.peripherals else 0
+
+    def _write(self, engine: Any, offset: int, size: int, value: int, page: int) -> None:
+        if self.peripherals:
+            self.peripherals.write(page + offset, size, value)
