@@ -56,7 +56,7 @@ class Memory:
             raise NoMemoryError(f"wants {len(data)} bytes at {address:#x}, where no memory is,") from None
 
     def _program(self, program: Program) -> None:
-        """What the program occupies, programmed to where it is loaded from; start-up code copies and clears the rest."""
+        """What the program occupies, programmed to where it is loaded from; start-up code copies and clears."""
         unicorn = self._unicorn
         readable = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         pages: dict[int, int] = {}
