@@ -58,13 +58,17 @@ def test_every_operator(name: str, kind: str) -> None:
 @pytest.mark.parametrize("name", ["conv", "conv_without_bias", "depthwise"])
 def test_int4_weights(name: str) -> None:
     float_graph = CASES[name]()
-    graph = check(float_graph, scheme("int4"))
+    graph = check(float_graph, Scheme(layers={"n0": "int4"}))
     weights = graph.nodes[0].input(1)
     assert weights.is_int4
     assert weights.data is not None
     assert int(np.abs(weights.data).max()) <= 7
     assert weights.nbytes == (weights.elements + 1) // 2
     assert agreement(float_graph, graph, samples(float_graph)).sqnr > LEAST_DB["int4"]
+
+
+def test_depthwise_layers_keep_int8_unless_named() -> None:
+    assert not check(CASES["depthwise"](), scheme("int4")).nodes[0].input(1).is_int4
 
 
 def test_int4_fully_connected_keeps_a_scale_for_each_channel() -> None:

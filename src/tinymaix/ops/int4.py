@@ -1,7 +1,7 @@
 """Weights of 4 bits: two in a byte of a file or of flash, the lower half first, and the C kernels that read them so.
 
-A convolution unpacks the weights of one output channel into RAM and computes that channel of the whole image; a
-depthwise one is a convolution of as many groups as channels. A fully connected layer unpacks as it multiplies.
+A convolution unpacks the weights of one output channel into RAM and computes that channel of an output row; a depthwise
+one is a convolution of as many groups as channels. A fully connected layer unpacks as it multiplies.
 """
 
 from __future__ import annotations
@@ -74,12 +74,31 @@ static void unpack_s4(const int8_t *packed, int8_t *w, int count)
 """,
 )
 
+DOT_UNPACKED = Kernel(
+    "dot_unpacked",
+    """\
+/* sum + x . w, both in RAM; one product at a time, since two do not fit an int of 16 bits */
+static int32_t dot_unpacked(int32_t sum, const int8_t *x, const int8_t *w, int count)
+{
+    for (; count >= 4; count -= 4, x += 4, w += 4) {
+        sum += x[0] * w[0];
+        sum += x[1] * w[1];
+        sum += x[2] * w[2];
+        sum += x[3] * w[3];
+    }
+    for (; count > 0; count--)
+        sum += *x++ * *w++;
+    return sum;
+}
+""",
+)
+
 CONV_2D_S4 = Kernel(
     "conv_2d_s4",
     """\
-/* Convolution, int8 NHWC, of int4 weights [out_c][kernel_h * kernel_w * group_c], each row from a whole byte on: one
- * output channel after another, its weights in `unpacked`. The bias already holds -zero_x * sum(weights), so taps
- * inside the image multiply raw values and taps in the padding multiply zero_x. */
+/* Convolution, int8 NHWC, of int4 weights [out_c][kernel_h * kernel_w * group_c], each row from a whole byte on: of
+ * each output row one channel after another, its weights in `unpacked`. The bias already holds -zero_x * sum(weights),
+ * so taps inside the image multiply raw values and taps in the padding multiply zero_x. */
 static void conv_2d_s4(const int8_t *x, int8_t *y, int8_t *unpacked, const int8_t *weights, const int32_t *bias,
                        const int32_t *multiplier, const int8_t *shift, int channel_step,
                        int32_t zero_x, int32_t zero_y, int32_t low, int32_t high,
@@ -87,35 +106,34 @@ static void conv_2d_s4(const int8_t *x, int8_t *y, int8_t *unpacked, const int8_
                        int group_c, int group_out_c, int kernel_h, int kernel_w, int stride_h, int stride_w,
                        int dilation_h, int dilation_w, int pad_top, int pad_left)
 {
-    int taps = kernel_h * kernel_w * group_c;
-    for (int oc = 0; oc < out_c; oc++, weights += (taps + 1) / 2) {
-        unpack_s4(weights, unpacked, taps);
-        int32_t by = FLASH_I32(multiplier + oc * channel_step), start = FLASH_I32(bias + oc);
-        int to = FLASH_I8(shift + oc * channel_step);
-        const int8_t *image = x + oc / group_out_c * group_c;
-        int8_t *out = y + oc;
-        for (int n = 0; n < batches; n++, image += in_h * in_w * in_c)
-            for (int oy = 0; oy < out_h; oy++)
-                for (int ox = 0; ox < out_w; ox++, out += out_c) {
-                    int32_t sum = start;
-                    const int8_t *w = unpacked;
-                    for (int ky = 0, iy = oy * stride_h - pad_top; ky < kernel_h; ky++, iy += dilation_h)
-                        for (int kx = 0, ix = ox * stride_w - pad_left; kx < kernel_w; kx++, ix += dilation_w) {
-                            if (iy < 0 || iy >= in_h || ix < 0 || ix >= in_w) {
-                                for (int c = 0; c < group_c; c++)
-                                    sum += zero_x * *w++;
-                                continue;
-                            }
-                            const int8_t *p = image + (iy * in_w + ix) * in_c;
-                            for (int c = 0; c < group_c; c++)
-                                sum += *p++ * *w++;
-                        }
-                    *out = (int8_t)clamp(requantize(sum, by, to) + zero_y, low, high);
-                }
+    int taps = kernel_h * kernel_w * group_c, together = dilation_w == 1 && group_c == in_c;
+    for (int row = 0; row < batches * out_h; row++, y += out_w * out_c) {
+        const int8_t *image = x + row / out_h * in_h * in_w * in_c, *packed = weights;
+        int top = row % out_h * stride_h - pad_top;
+        for (int oc = 0; oc < out_c; oc++, packed += (taps + 1) / 2) {
+            unpack_s4(packed, unpacked, taps);
+            int32_t by = FLASH_I32(multiplier + oc * channel_step), start = FLASH_I32(bias + oc);
+            int to = FLASH_I8(shift + oc * channel_step), group = oc / group_out_c * group_c;
+            int8_t *out = y + oc;
+            for (int ox = 0, left = -pad_left; ox < out_w; ox++, left += stride_w, out += out_c) {
+                int32_t sum = start;
+                const int8_t *w = unpacked;
+                int whole = together && left >= 0 && left + kernel_w <= in_w;
+                int dots = whole ? 1 : kernel_w, length = whole ? kernel_w * group_c : group_c;
+                for (int ky = 0, iy = top; ky < kernel_h; ky++, iy += dilation_h)
+                    for (int kx = 0, ix = left; kx < dots; kx++, ix += dilation_w, w += length)
+                        if (iy >= 0 && iy < in_h && (whole || (ix >= 0 && ix < in_w)))
+                            sum = dot_unpacked(sum, image + (iy * in_w + ix) * in_c + group, w, length);
+                        else
+                            for (int c = 0; c < length; c++)
+                                sum += zero_x * w[c];
+                *out = (int8_t)clamp(requantize(sum, by, to) + zero_y, low, high);
+            }
+        }
     }
 }
 """,
-    (UNPACK_S4, REQUANTIZE, CLAMP),
+    (UNPACK_S4, DOT_UNPACKED, REQUANTIZE, CLAMP),
 )
 
 FULLY_CONNECTED_S4 = Kernel(

@@ -10,18 +10,16 @@ from __future__ import annotations
 from tinymaix.graph import Node
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinymaix.ops.int4 import has_int4_weights
 
 
 def row_lead(node: Node, rows: int = 1) -> int | None:
-    """Bytes by which a convolution's input must begin above its output; None for any other operator, and for weights of
-    4 bits, with which channels come one after another.
+    """Bytes by which a convolution's input must begin above its output; None for any other operator.
 
     It holds for a kernel that computes ``rows`` output rows at a time from top to bottom and, once it has written to
     rows from y on, reads no input row above the first that the window of row y covers. Within them it may compute in
     any order.
     """
-    if not isinstance(node.op, (Conv2D, DepthwiseConv2D)) or has_int4_weights(node):
+    if not isinstance(node.op, (Conv2D, DepthwiseConv2D)):
         return None
     (batches, in_h, *_), (_, out_h, *_) = node.input(0).shape, node.output.shape
     in_row, out_row = node.input(0).nbytes // (batches * in_h), node.output.nbytes // (batches * out_h)

@@ -24,6 +24,8 @@ class Scheme:
     """int16: weights stay as they are (16x8)."""
 
     weights: str = "int8"
+    """int4: where the activations are int8; depthwise layers keep int8, since they have few weights and lose most."""
+
     ranges: str = "minmax"
     """How a range of activations is found: all values, all but 1 in 10,000 at each end, least squared error, least
     Kullback-Leibler divergence."""

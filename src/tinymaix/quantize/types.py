@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tinymaix.graph import Graph, ModelError, Node
 from tinymaix.quantize import rules
 from tinymaix.quantize.scheme import Scheme
-from tinymaix.quantize.weights import INT4_KINDS
+from tinymaix.quantize.weights import INT4_KINDS, LARGE_KINDS
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def node_types(graph: Graph, scheme: Scheme, wide: Collection[int] = ()) -> Node
         fitting = [kind for kind in (wanted, "int8") if kind in rules.types(node)]
         activations[id(node)] = fitting[0] if fitting and wanted != "float32" else "float32"
         asked[id(node)] = wanted
-        small = named == "int4" or (scheme.weights == "int4" and not named)
-        if small and activations[id(node)] == "int8" and node.op.kind in INT4_KINDS:
+        kinds = INT4_KINDS if named == "int4" else LARGE_KINDS if scheme.weights == "int4" and not named else ()
+        if activations[id(node)] == "int8" and node.op.kind in kinds:
             int4.add(id(node))
         makers.update((id(t), node) for t in node.outputs)
     return NodeTypes(activations, asked, frozenset(int4))

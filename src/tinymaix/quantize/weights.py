@@ -12,6 +12,9 @@ CHANNEL_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRA
 INT4_KINDS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """Layers whose weights may be int4, in TFLM as here."""
 
+LARGE_KINDS = ("CONV_2D", "FULLY_CONNECTED")
+"""Those of them that are worth it: a depthwise layer's few weights stay int8 unless the layer is named."""
+
 LARGEST = {8: 127, 4: 7}
 LARGEST_BIAS = {"int8": 2.0**29, "int16": 2.0**45}
 BIAS_TYPES = {"int8": "int32", "int16": "int64"}
