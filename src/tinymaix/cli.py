@@ -10,7 +10,22 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from tinymaix.commands import bench, cache, chips, compile, convert, demo, emulate, fit, inspect, quantize, report, run
+from tinymaix.commands import (
+    bench,
+    cache,
+    chips,
+    compile,
+    convert,
+    demo,
+    emulate,
+    fit,
+    h5_to_tflite,
+    inspect,
+    quantize,
+    report,
+    run,
+    tflite2tmdl,
+)
 from tinymaix.version import VERSION
 
 COMMANDS = (
@@ -26,13 +41,16 @@ COMMANDS = (
     chips,
     cache,
     demo,
+    h5_to_tflite,
+    tflite2tmdl,
 )
 """In the order in which the help lists them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    options = parser().parse_args(["n1to1" if word == "-1to1" else word for word in given])  # or it would be an option
     try:
         status = options.command(options)
         sys.stdout.flush()

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tinymaix.graph import Array
+from tinymaix.graph import Array, ModelError
 
 MAX_FILE = 1 << 30
 """Bytes of one file at most: far more than a sample for a microcontroller has."""
 
 
-class DataError(ValueError):
+class DataError(ModelError):
     """Samples or labels that cannot be used, in a sentence that says what was found, where, and what to do."""
 
 
