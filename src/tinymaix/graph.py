@@ -109,7 +109,8 @@ class Tensor:
         return self.quantization
 
     def __repr__(self) -> str:
-        return f"<{self.name} {'x'.join(map(str, self.shape)) or 'scalar'} {self.dtype}>"
+        kind = "int4" if self.is_int4 else self.dtype
+        return f"<{self.name} {'x'.join(map(str, self.shape)) or 'scalar'} {kind}>"
 
 
 @dataclass(eq=False)

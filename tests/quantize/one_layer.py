@@ -81,6 +81,10 @@ CASES: dict[str, Callable[[], Graph]] = {
     "split": lambda: one("SPLIT", IMAGE, count=2, axis=3),
     "slice": lambda: one("SLICE", IMAGE, begin=(0, 1, 2, 0), size=(1, 3, 4, 4)),
     "gather": lambda: gather(),
+    "less": lambda: one("LESS", ROW, ROW, dtype="bool"),
+    "greater_constant": lambda: one("GREATER", ROW, constants=[(12,)], dtype="bool"),
+    "zeros_like": lambda: one("ZEROS_LIKE", ROW),
+    "topk": lambda: topk(),
     "argmax": lambda: one("ARG_MAX", ROW, axis=1, dtype="int32"),
     "div_constant": lambda: one("DIV", IMAGE, constants=[(4,)]),
     "layer_norm": lambda: one("LAYER_NORM", (1, 5, 24), constants=[(24,), (24,)]),
@@ -91,6 +95,14 @@ CASES: dict[str, Callable[[], Graph]] = {
         )
     },
 }  # fmt: skip
+
+
+def topk() -> Graph:
+    """The three largest values and where they are."""
+    layers = Layers(ROW)
+    layers.op("TOPK_V2", layers.inputs[0], k=3)
+    layers.nodes[0].outputs[1].dtype = np.dtype(np.int32)
+    return layers.graph()
 
 
 def gather() -> Graph:

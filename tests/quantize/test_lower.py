@@ -18,7 +18,7 @@ from tinymaix.quantize.agreement import agreement
 from tinymaix.read import read_bytes
 from tinymaix.write.tflite import tflite_bytes
 
-NOT_IN_TFLM = {("gather", "int16")}
+NOT_IN_TFLM = {("gather", "int16"), ("topk", "int8"), ("topk", "int16")}
 LEAST_DB = {"int8": 25.0, "int16": 35.0, "int4": 15.0}
 
 

@@ -7,6 +7,7 @@ different types share are converted once for each type. The scales follow `tinym
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class _Lowering:
 
     def _result(self, tensor: Tensor) -> Tensor:
         home = next(iter(self.forms[id(tensor)].values())) if id(tensor) in self.forms else tensor
-        if tensor.dtype != np.float32:
+        if tensor.dtype != np.float32 or tensor.is_constant:
             return home
         kind = self.scheme.io
         if kind == "same":
@@ -176,6 +177,8 @@ class _Lowering:
 
     def _output_scale(self, node: Node, kind: str) -> Quantization | None:
         """The quantization of the outputs; None where it is that of input 0."""
+        if rules.compares(node):
+            return quantization(reduce(Range.union, (self._any_range(t, kind) for t in node.present)), kind)
         if rules.follows(node) or node.output.dtype != np.float32:
             return None
         if (fixed := rules.fixed(node, kind)) is not None:
@@ -199,7 +202,7 @@ class _Lowering:
             return self._weights(node, kind)[index - 1] or tensor
         if tensor.dtype != np.float32:
             return self._as(tensor, tensor.dtype.name) if id(tensor) in self.forms else tensor
-        shared = q if rules.shares(node) else None
+        shared = q if rules.shares(node) or rules.compares(node) else None
         if tensor.data is not None:
             return self._constant(tensor, kind, shared)
         return self._as(tensor, kind, shared)
@@ -220,13 +223,18 @@ class _Lowering:
         assert tensor.data is not None
         if not np.isfinite(tensor.data).all():
             raise ModelError(f"constant '{tensor.name}' holds NaN or infinity; the model cannot be quantized")
-        low, high = float(tensor.data.min(initial=0)), float(tensor.data.max(initial=0))
-        q = q or quantization(Range(low, high), kind)
+        q = q or quantization(self._any_range(tensor, kind), kind)
         key = (id(tensor), q.scale.tobytes() + q.zero_point.tobytes(), kind)
         if key not in self.constants:
             data = quantized(tensor.data, q, kind)
             self.constants[key] = Tensor(tensor.name, tensor.shape, data.dtype, q, data)
         return self.constants[key]
+
+    def _any_range(self, tensor: Tensor, kind: str) -> Range:
+        """The range of a computed tensor or of a constant."""
+        if tensor.data is None:
+            return self.ranges.of(tensor, kind)
+        return Range(float(tensor.data.min(initial=0)), float(tensor.data.max(initial=0)))
 
     def _float(self, node: Node) -> None:
         """Add the node as it is, on floats."""

@@ -43,6 +43,7 @@ def prepare(graph: Graph, scheme: Scheme) -> Prepared:
     nodes: list[Node] = []
     together: list[list[Tensor]] = []
     wide: set[int] = set()
+    notes = list(graph.notes)
     for node in graph.nodes:
         steps = _steps(node, types, scheme)
         if steps is None:
@@ -50,9 +51,10 @@ def prepare(graph: Graph, scheme: Scheme) -> Prepared:
             continue
         nodes += steps.nodes
         together += steps.together
+        notes += steps.notes
         if steps.wide:
             wide.update(id(n) for n in steps.nodes)
-    return Prepared(fold_constants(replace(graph, nodes=nodes)), together, frozenset(wide))
+    return Prepared(fold_constants(replace(graph, nodes=nodes, notes=notes)), together, frozenset(wide))
 
 
 def _steps(node: Node, types: NodeTypes, scheme: Scheme) -> Steps | None:

@@ -48,6 +48,8 @@ class Ranges:
     """For int8, by the scheme's method."""
 
     def of(self, tensor: Tensor, kind: str) -> Range:
+        if not tensor.elements:
+            return Range(0.0, 0.0)
         return (self.whole if kind == "int16" else self.chosen)[id(tensor)]
 
 

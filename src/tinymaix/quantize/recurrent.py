@@ -162,6 +162,9 @@ def _unrolled(node: Node) -> Steps:
         states = STEPS[type(op).__name__](steps, op, now, states, weights, own_bias)
         results[t] = states[0]
         each.append([n.output for n in steps.nodes[before:]])
+    steps.notes = [
+        f"{op.kind} '{node.name}' is unrolled into {count} steps of int16, since TFLite has no such operator"
+    ]
     steps.together = [list(tensors) for tensors in zip(*each, strict=True)]
     if not op.sequences:
         return steps.done(states[0])

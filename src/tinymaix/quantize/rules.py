@@ -25,13 +25,21 @@ SHARING = ("CONCATENATION", "PACK", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2",
 """Operators that put raw values of several tensors together, so that one scale must serve them all; and RELU6, of which
 TFLM only clamps raw values."""
 
-FOLLOWING = ("REDUCE_MAX", "REDUCE_MIN")
+COMPARING = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
+"""Operators that compare raw values, and give truths."""
+
+RAW = ("CAST", "ZEROS_LIKE")
+"""Operators that deal in raw integers whatever their scale: of real numbers they are computed with floats."""
+
+FOLLOWING = ("REDUCE_MAX", "REDUCE_MIN", "TOPK_V2")
 """Operators beside moves, pools and resizes whose output has the scale of their input."""
 
 
 def types(node: Node) -> tuple[str, ...]:
     """The types that a node may be given."""
-    return ("int8",) if isinstance(node.op, LstmWithCell) else node.op.types
+    if isinstance(node.op, LstmWithCell):
+        return ("int8",)
+    return ("float32",) if node.op.kind in RAW else node.op.types
 
 
 def is_weighted(node: Node) -> bool:
@@ -40,6 +48,10 @@ def is_weighted(node: Node) -> bool:
 
 def shares(node: Node) -> bool:
     return node.op.kind in SHARING
+
+
+def compares(node: Node) -> bool:
+    return node.op.kind in COMPARING
 
 
 def follows(node: Node) -> bool:

@@ -21,6 +21,7 @@ class Steps:
     together: list[list[Tensor]] = field(default_factory=list)
     """Tensors that are to have one range."""
 
+    notes: list[str] = field(default_factory=list)
     wide: bool = False
     """The steps are to compute with int16 unless the layer is asked to be something else."""
 
