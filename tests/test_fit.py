@@ -125,6 +125,14 @@ def test_measured_once(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert measured.model_key(graph) == measured.model_key(tinymaix.read(MODEL)) != measured.model_key(other)
 
 
+def test_cores_that_run_the_same_program_are_built_for_once() -> None:
+    names = ("esp32c6", "ch32v203c8", "rp2350-hazard3")
+    keys = {measured.build_key(find_chip(name).core) for name in names}
+    assert len(keys) == 1
+    others = {measured.build_key(find_chip(name).core) for name in ("w801", "sc5864b-dsp", "rp2040", "stm32f030r8")}
+    assert len(others | keys) == 5
+
+
 def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", str(MODEL), "--match", "rp2040", "--json"]) == 0
     (chip,) = json.loads(capsys.readouterr().out)

@@ -13,11 +13,11 @@ from tinymaix.chips import Chip
 from tinymaix.cores import Core
 from tinymaix.deploy import Bench
 from tinymaix.graph import Graph
-from tinymaix.measured import Measured, keep, measure, model_key
+from tinymaix.measured import Measured, build_key, keep, measure, model_key
 
 Progress = Callable[[str], None]
 Figures = dict[tuple[str, str], Measured | str]
-"""By core and way to compile: figures, or a sentence that says why there are none."""
+"""By build_key of the core and way to compile: figures, or a sentence that says why there are none."""
 LEANER = ("ram", "flash")
 """Ways to compile that are tried where the model does not fit."""
 
@@ -107,10 +107,10 @@ def fit(
     What cannot be built for, or not be emulated, comes last with a note that says why.
     """
     say, asked, candidates = progress or (lambda sentence: None), limits or Limits(), list(chips)
-    cores = list({chip.core.name: chip.core for chip in candidates}.values())
+    cores = list({build_key(chip.core): chip.core for chip in candidates}.values())
     figures = _measured(graph, [(core, optimize) for core in cores], toolchain, say)
-    fits = [_fit(chip, figures[chip.core.name, optimize], asked, optimize, toolchain) for chip in candidates]
-    tight = {f.chip.core.name: f.chip.core for f in fits if f.bench and (f.flash_missing or f.ram_missing)}
+    fits = [_fit(chip, figures[build_key(chip.core), optimize], asked, optimize, toolchain) for chip in candidates]
+    tight = {build_key(f.chip.core): f.chip.core for f in fits if f.bench and (f.flash_missing or f.ram_missing)}
     modes = [mode for mode in LEANER if mode != optimize]
     figures |= _measured(graph, [(core, mode) for core in tight.values() for mode in modes], toolchain, say)
     result = sorted((_advised(f, figures, modes, asked, graph) for f in fits), key=_order)
@@ -128,7 +128,8 @@ def _measured(graph: Graph, jobs: Sequence[tuple[Core, str]], toolchain: str, sa
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             runs = {
-                pool.submit(_measure, graph, core, mode, toolchain, model): (core.name, mode) for core, mode in jobs
+                pool.submit(_measure, graph, core, mode, toolchain, model): (build_key(core), mode)
+                for core, mode in jobs
             }
             for done, run in enumerate(as_completed(runs), 1):
                 found[runs[run]] = run.result()
@@ -180,7 +181,9 @@ def _advised(found: Fit, figures: Figures, modes: Sequence[str], asked: Limits, 
     """With a note that says what would make it fit, where something does, or how far it is from that."""
     if found.bench is None or not (found.flash_missing or found.ram_missing):
         return found
-    others = [_fit(found.chip, figures[found.chip.core.name, mode], asked, mode, found.toolchain) for mode in modes]
+    others = [
+        _fit(found.chip, figures[build_key(found.chip.core), mode], asked, mode, found.toolchain) for mode in modes
+    ]
     for other in others:
         if other.fits:
             time = f": {other.milliseconds:,.1f} ms" if other.milliseconds else ""

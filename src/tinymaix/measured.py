@@ -79,7 +79,7 @@ class Measured:
 def measure(graph: Graph, core: Core, optimize: str, toolchain: str, model: str | None = None) -> Measured:
     """From disk, or built and emulated. model: `model_key(graph)`, where it is known. Raises as `Deployment`."""
     about = fingerprint(generic(core), optimize, toolchain)
-    key = digest(model or model_key(graph), package_code(), _facts(core), optimize, about)
+    key = digest(model or model_key(graph), package_code(), build_key(core), optimize, about)
     found = _load(key)
     if found is None:
         deployment = Deployment(graph, generic(core), optimize=optimize, toolchain=toolchain)
@@ -123,6 +123,11 @@ def package_code() -> str:
     here = Path(__file__).parent
     files = [path for suffix in ("py", "c", "h", "S", "ld") for path in sorted(here.rglob(f"*.{suffix}"))]
     return digest(*(path.read_bytes() for path in files))
+
+
+def build_key(core: Core) -> str:
+    """Cores with the same key run the same program and differ only in their cycles."""
+    return _facts(replace(core, name="", title="") if core.buildable and core.emulator else core)
 
 
 def _facts(what: Chip | Core) -> str:
