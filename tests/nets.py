@@ -181,6 +181,40 @@ def transformer() -> Net:
     return _Transformer(8, 16, 2), (torch.randn(1, 8, 16),)
 
 
+class Streaming(nn.Module):
+    """Two 1-D convolutions, each with the samples that its window still needs, of which one is dilated."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv1d(3, 4, 5), nn.Conv1d(4, 2, 3, dilation=2)
+        self.samples = nn.Buffer(torch.randn(1, 3, 4))
+        self.features = nn.Buffer(torch.zeros(1, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.cat([self.samples, x], 2)
+        self.samples.copy_(x[..., -4:])
+        y = torch.cat([self.features, torch.relu(self.first(x))], 2)
+        self.features.copy_(y[..., -4:])
+        z: Tensor = self.second(y)
+        return z
+
+
+class Remembering(nn.Module):
+    """A GRU whose hidden state is a buffer, and a sum over all runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRU(3, 4, batch_first=True)
+        self.hidden = nn.Buffer(torch.zeros(1, 1, 4))
+        self.total = nn.Buffer(torch.zeros(1, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, hidden = self.cell(x, self.hidden)
+        self.hidden.copy_(hidden)
+        self.total.add_(y[:, -1])
+        return self.total * 1
+
+
 NETS: dict[str, Callable[[], Net]] = {
     "mobilenet_v2": mobilenet_v2, "resnet_8": resnet_8, "ds_cnn": ds_cnn, "unet": unet, "lstm": lstm, "gru": gru,
     "cnn_1d": cnn_1d, "mcunet": mcunet, "transformer": transformer,

@@ -24,8 +24,12 @@ from tinymaix.ops.lookup import Unary
 TO_LAST = {3: (0, 2, 1), 4: (0, 2, 3, 1)}
 TO_FIRST = {3: (0, 2, 1), 4: (0, 3, 1, 2)}
 """Orders of the axes by rank: channels-first to channels-last, and back."""
-KEEP_AXES = ("QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "PAD", "PADV2", "MIRROR_PAD", "LAYER_NORM")
+KEEP_AXES = (
+    "QUANTIZE", "DEQUANTIZE", "CAST", "PRELU", "PAD", "PADV2", "MIRROR_PAD", "LAYER_NORM", "CONCATENATION", "SLICE",
+)  # fmt: skip
 """Operators beside unary and binary ones that leave every axis in its place."""
+RESIZE = ("PAD", "PADV2", "MIRROR_PAD", "CONCATENATION", "SLICE")
+"""Those of them that make an axis longer or shorter."""
 
 MAX_TENSOR_BYTES = 2**30
 MAX_FOLDED_BYTES = 2**28
@@ -46,6 +50,7 @@ class Builder:
     bytes_left: int = MAX_FOLDED_BYTES
     macs_left: int = MAX_FOLDED_MACS
     channelled: set[int] = field(default_factory=set)  # ids of tensors at the edge of a layer with channels
+    states: list[Tensor] = field(default_factory=list)
     kept: list[Tensor] = field(default_factory=list)  # so that no id in `stored` or `channelled` is used twice
 
     @contextmanager
@@ -60,6 +65,14 @@ class Builder:
         tensor = Tensor(name, shape, kernel_type(np.dtype(dtype)), quantization)
         self.inputs.append(tensor)
         return tensor
+
+    def state(self, name: str, initial: Array) -> tuple[Tensor, Tensor]:
+        """A state that begins as ``initial``, and its value when a run begins."""
+        made = Tensor(
+            name, initial.shape, kernel_type(initial.dtype), initial=np.array(initial, kernel_type(initial.dtype))
+        )
+        self.states.append(made)
+        return made, self.op("READ_VARIABLE", made)
 
     def constant(self, data: npt.ArrayLike, name: str = "", dtype: npt.DTypeLike | None = None) -> Tensor:
         """A constant; 64-bit integers are cut to the range of int32, which no size in a small model leaves."""
@@ -171,7 +184,7 @@ class Builder:
     # The end
 
     def graph(self, outputs: Sequence[Tensor]) -> Graph:
-        """The graph with channels-last inputs and outputs where layers with channels meet them.
+        """The graph with channels-last inputs, outputs and states where layers with channels meet them.
 
         Raises:
             ModelError: an output is a constant.
@@ -180,6 +193,8 @@ class Builder:
         if constant:
             raise ModelError(constant)
         self.inputs = [self._input_last(x) for x in self.inputs]
+        for state in self.states:
+            self._state_last(state)
         results = [self._output_last(y) for y in outputs]
         return Graph(self.nodes, self.inputs, results, self.name, self.notes)
 
@@ -192,6 +207,26 @@ class Builder:
         if x.shape[1] != math.prod(x.shape[1:]):
             self.notes.append(f"input '{x.name}' is channels-last: {list(last.shape)}, not {list(x.shape)}")
         return last
+
+    def _state_last(self, state: Tensor) -> None:
+        """Keep a state channels-last, where what reads it is a layer with channels."""
+        touched = [node for node in self.nodes if any(t is state for t in node.states)]
+        reads = [node for node in touched if node.op.kind == "READ_VARIABLE"]
+        if len(state.shape) not in TO_LAST or not any(self._reaches(node.output, forward=True) for node in reads):
+            return
+        assert state.initial is not None
+        last, first = TO_LAST[len(state.shape)], TO_FIRST[len(state.shape)]
+        state.initial = np.ascontiguousarray(state.initial.transpose(last))
+        state.shape = state.initial.shape
+        for node in touched:
+            at = next(i for i, other in enumerate(self.nodes) if other is node)
+            moved = Tensor(state.name, state.shape, state.dtype)
+            if node in reads:
+                self.nodes.insert(at + 1, Node(_transpose(first), [moved], node.outputs, state.name))
+                node.outputs = [moved]
+            else:
+                self.nodes.insert(at, Node(_transpose(last), [node.input(1)], [moved], state.name))
+                node.inputs = [state, moved]
 
     def _output_last(self, y: Tensor) -> Tensor:
         if len(y.shape) not in TO_LAST or not self._reaches(y, forward=False):
@@ -212,7 +247,7 @@ class Builder:
             if _keeps_axes(node.op):
                 for source in node.activations:
                     a, b = (source, node.output) if forward else (node.output, source)
-                    if source.shape == node.output.shape or "PAD" in node.op.kind:
+                    if source.shape == node.output.shape or node.op.kind in RESIZE:
                         neighbours.setdefault(id(a), []).append(b)
         while waiting:
             here = waiting.pop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from tinymaix.graph import Graph, ModelError, Tensor
 from tinymaix.read.channels_first import Builder
 from tinymaix.read.integer import to_integers
+from tinymaix.read.tflite_states import read_late
 from tinymaix.read.torch_file import Ref, TorchFile, TorchNode, is_torch, parse_torch
 from tinymaix.read.torch_layer import TorchLayer
 from tinymaix.read.torch_layers import LAYERS
@@ -109,9 +110,15 @@ class _Reader:
         self.lacking: dict[str, str] = {}  # a sentence for each output that a supported operator does not give
         self.shared: dict[str, set[str]] = {}  # names of the tensors that share memory with one, by its name
         self.last_read = {ref.name: i for i, node in enumerate(file.nodes) for ref in _refs([*node.arguments.values()])}
-        self.last_read.update(dict.fromkeys(file.outputs, len(file.nodes)))
+        self.last_read.update(dict.fromkeys([*file.outputs, *file.mutated.values()], len(file.nodes)))
+        self.states: dict[str, Tensor] = {}  # by the name of the buffer
+        changed = {*file.mutated, *_changed_in_place(file)}
         for label, data in file.constants.items():
-            self.values[label] = self.builder.constant(data, label)
+            if label in changed:
+                with self.builder.named(label):
+                    self.states[label], self.values[label] = self.builder.state(label, data)
+            else:
+                self.values[label] = self.builder.constant(data, label)
 
     def graph(self) -> Graph:
         for name, shape, dtype in self.file.inputs:
@@ -134,6 +141,13 @@ class _Reader:
             self.problems.append(f"supported operators are: {', '.join(sorted(LAYERS))}")
         if self.problems:
             raise ModelError(list(dict.fromkeys(self.problems)))
+        for name, state in self.states.items():
+            value = self.values.get(self.file.mutated.get(name, name))
+            if value is None:
+                raise ModelError(f"the new value of buffer '{name}' is never computed")
+            with self.builder.named(name):
+                self.builder.op("ASSIGN_VARIABLE", state, value)
+        self.builder.nodes = read_late(self.builder.nodes)
         return to_integers(self.builder, [tensor for tensor in outputs if tensor is not None])
 
     def _node(self, node: TorchNode) -> None:
@@ -195,6 +209,14 @@ def _kind(target: str) -> tuple[str, bool]:
         in_place = name.endswith("_") and not name.endswith("__")
         return f"{parts[0]}.{name[:-1] if in_place else name}", in_place
     return target, False
+
+
+def _changed_in_place(file: TorchFile) -> Iterator[str]:
+    """Names of the stored tensors that an operator overwrites."""
+    for node in file.nodes:
+        refs = [ref.name for value in node.arguments.values() for ref in _refs(value)]
+        if _kind(node.target)[1] and refs and refs[0] in file.constants:
+            yield refs[0]
 
 
 def _refs(value: Any) -> list[Ref]:

@@ -51,12 +51,14 @@ class Ref:
 
 @dataclass
 class TorchFile:
-    """The graph of a file, with its parameters and buffers as ``constants``."""
+    """The graph of a file, with its parameters and buffers as ``constants``. ``mutated``: names of buffers that a run
+    changes, and the names of their new values."""
 
     nodes: list[TorchNode] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
     inputs: list[tuple[str, Shape, str]] = field(default_factory=list)  # name, shape, type
     outputs: list[str] = field(default_factory=list)
+    mutated: dict[str, str] = field(default_factory=dict)
 
 
 def is_torch(data: bytes) -> bool:
@@ -148,14 +150,21 @@ class _Program:
         file = TorchFile()
         for spec in signature["input_specs"]:
             self._input(file, graph, spec)
+        buffers = {
+            str(value["buffer_name"]): str(value["arg"]["name"])
+            for kind, value in map(_only, signature["input_specs"])
+            if kind == "buffer"
+        }
         for entry in graph["nodes"]:
             file.nodes.append(_node(entry))
         for spec in signature["output_specs"]:
             kind, value = _only(spec)
+            if kind == "buffer_mutation":
+                file.mutated[buffers[str(value["buffer_name"])]] = str(value["arg"]["name"])
+                continue
             if kind != "user_output" or "as_tensor" not in value["arg"]:
                 raise ModelError(
-                    f"the program has an output of kind '{kind}'; a model that keeps state in buffers or returns what "
-                    "is no tensor is not supported"
+                    f"the program has an output of kind '{kind}'; only tensors and new values of buffers are supported"
                 )
             file.outputs.append(str(value["arg"]["as_tensor"]["name"]))
         return file

@@ -287,6 +287,7 @@ _ATEN: dict[str, Lower] = {
     "pixel_unshuffle": lambda n: window_layers.depth_space(
         n.b, "SPACE_TO_DEPTH", n.x, n.integer("downscale_factor", 1), "CRD"
     ),
+    "copy": lambda n: layers.broadcast(n.b, n.tensor("src"), n.x.shape),
     "zeros": _filled(0.0), "ones": _filled(1.0), "full": _filled(None), "zeros_like": _filled(0.0),
     "ones_like": _filled(1.0), "full_like": _filled(None), "arange": _arange,
     "_to_copy": _cast, "to": _cast, "lift_fresh_copy": _same, "alias": _same, "clone": _same, "contiguous": _same,
