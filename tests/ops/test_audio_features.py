@@ -184,4 +184,4 @@ def test_shapes_that_do_not_fit_are_said() -> None:
     with pytest.raises(ModelError, match="at least 100"):
         node.op.infer([short, *node.inputs[1:]])
     with pytest.raises(ModelError, match="reaches beyond"):
-        AudioFeatures(30, 10, 32, 5).infer([short, None, *node.inputs[2:]])
+        AudioFeatures(30, 10, 32, 1.0, 0.0).infer([short, None, *node.inputs[2:]])

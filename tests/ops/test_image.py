@@ -17,18 +17,23 @@ from tinymaix.graph import Array, Graph, ModelError, Quantization, Tensor
 from tinymaix.ops.image import RESIZES, Image
 from tinymaix.ops.image_pixels import BYTES, CHANNELS, decode
 
-PLAIN = Image("rgb888", "rgb", (0, 0, 6, 8), (6, 8), "nearest", (1,) * 3, (0,) * 3, 0)
+PLAIN = Image("rgb888", "rgb", (0, 0, 6, 8), (6, 8), "nearest", (1 / 255,) * 3, (0.0,) * 3)
 
 
 def graph_of(op: Image, source: tuple[int, int] = (6, 8), dtype: str = "int8") -> Graph:
     x = Tensor("picture", (1, *source, BYTES[op.pixels]), np.dtype(np.uint8))
-    y = Tensor("y", op.infer([x])[0], np.dtype(dtype), None if dtype == "float32" else Quantization.of(1 / 255, -128))
+    y = Tensor(
+        "y",
+        op.infer([x])[0],
+        np.dtype(dtype),
+        None if dtype == "float32" else Quantization.of(1 / 255, 0 if dtype == "uint8" else -128),
+    )
     return one_op(op, [x], [y])
 
 
 def resized(size: tuple[int, int], resize: str = "bilinear", pixels: str = "rgb888", order: str = "rgb") -> Image:
     count = CHANNELS[order]
-    return Image(pixels, order, (1, 2, 5, 6), size, resize, (257, 300, 190)[:count], (-128 * 256,) * count, 8)
+    return Image(pixels, order, (1, 2, 5, 6), size, resize, (0.004, 0.0047, 0.003)[:count], (0.1, 0.0, -0.1)[:count])
 
 
 def every_way() -> list[Graph]:
@@ -66,7 +71,7 @@ def test_yuv_is_that_of_jpeg(seed: int) -> None:
 @given(SEEDS, st.tuples(st.integers(1, 20), st.integers(1, 20)), st.tuples(st.integers(1, 20), st.integers(1, 20)))
 def test_bilinear_is_close_to_floating_point(seed: int, source: tuple[int, int], size: tuple[int, int]) -> None:
     x = np.random.default_rng(seed).integers(0, 256, (1, *source, 1), np.uint8)
-    op = Image("grey", "grey", (0, 0, *source), size, "bilinear", (1,), (0,), 0)
+    op = Image("grey", "grey", (0, 0, *source), size, "bilinear", (1 / 255,), (0.0,))
     found = graph_of(op, source, "uint8").run([x])[0][0, ..., 0].astype(np.float64)
     assert np.abs(found - in_floating_point(x[0, ..., 0].astype(np.float64), size)).max() <= 2.5
 
@@ -100,8 +105,8 @@ def test_on_a_chip(pixels: str, order: str) -> None:
         ({"pixels": "nv12"}, "'nv12' is no pixel format"),
         ({"crop": (0, 0, 7, 8)}, "cannot be resized"),
         ({"size": (0, 8)}, "cannot be resized"),
-        ({"multiplier": (1,)}, "rgb needs 3 multipliers"),
-        ({"bias": (2**31,) * 3}, "too large for 32 bits"),
+        ({"factors": (1.0,)}, "rgb needs 3 factors"),
+        ({"offsets": (float("nan"),) * 3}, "rgb needs 3 factors"),
     ],
 )
 def test_what_does_not_fit_is_said(change: dict[str, object], sentence: str) -> None:

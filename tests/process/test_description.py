@@ -35,10 +35,10 @@ def features_network() -> Graph:
 
 
 def test_a_picture(tmp_path: Path) -> None:
-    text = 'model = "model.tflite"\n[picture]\nsize = "20x12"\npixels = "rgb565"\nnormalize = [0.5, 0.25]\n[classes]\n'
+    text = 'model = "model.tflite"\n[picture]\nsize = "20x12"\npixels = "rgb565"\nnormalize = "128,64"\n[classes]\n'
     graph = tinymaix.read(described(tmp_path, image_network(), text))
     x = np.random.default_rng(1).integers(0, 256, (1, 12, 20, 2), np.uint8)
-    expected = with_image(image_network(), (12, 20), "rgb565", normalize=(0.5, 0.25)).run([x])[0]
+    expected = with_image(image_network(), (12, 20), "rgb565", normalize="128,64").run([x])[0]
     assert graph.name == "model"
     assert graph.run([x])[0].tolist() == [expected.argmax()]
 
@@ -103,7 +103,10 @@ def test_commands_take_descriptions(tmp_path: Path, capsys: pytest.CaptureFixtur
             'model = "model.tflite"\n[picture]\nsize = "20x12"\nzoom = 2\n',
             r"\[picture\] 'zoom' is not known; known are",
         ),
-        ('model = "model.tflite"\n[picture]\nsize = "20x12"\nnormalize = ["a", 1]\n', r"\[picture\] a value makes no"),
+        (
+            'model = "model.tflite"\n[picture]\nsize = "20x12"\nnormalize = "a,1"\n',
+            r"\[picture\] normalize 'a,1' is not known",
+        ),
         ('model = "model.tflite"\n[picture]\nsize = "20x12"\ncrop = [1]\n', "crop is top, left, height and width"),
         ('model = "model.tflite"\n[sound]\npreset = "mfcc"\n', "preset 'mfcc' is none of tinymaix-fbank"),
         ('model = "model.tflite"\n[sound]\nmels = 4.5\n', "mels = 4.5 must be of type int"),

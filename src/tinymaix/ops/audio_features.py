@@ -7,13 +7,14 @@ Of each frame of ``window`` samples, every ``hop`` of them:
 3. power, or magnitude (the root, rounded down)
 4. mel filters: sums of weights in Q12; power is shifted by 8 before, so that a sum is below 2**62
 5. log2 in Q16, bit by bit (a square doubles a logarithm), of the sum plus ``floor``
-6. one multiplier for all channels, or a matrix (of a cosine transform), with a bias in 64 bits, shifted by ``shift``
+6. one multiplier for all channels, or the matrix of a cosine transform, in 16 bits, with a bias and a sum in 64
 
 A frame at a time: working memory is one FFT and the logarithms of its channels.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt
@@ -37,8 +38,10 @@ WEIGHT_BITS, POWER_SHIFT, LOG_BITS = 12, 8, 16
 @dataclass(frozen=True)
 class AudioFeatures(Operator):
     """Inputs: samples (1, count); the window's weights in Q15, or None; for each mel channel its first frequency and
-    its number of weights, (channels, 2); all their weights; the matrix (coefficients, channels) or (1, 1); a bias for
-    each coefficient. Output (1, frames, coefficients): int8 or int16, or float32 without saturation.
+    its number of weights, (channels, 2); all their weights in Q12. Output (1, frames, features): int8, int16, float32.
+
+    A real channel is gain * ln(sum + ``floor``) + offset, of sums as they are in integers. Where ``coefficients`` is
+    not 0, the features are as many of the channels' DCT-II, scaled by sqrt(2 / channels) as TensorFlow's MFCCs are.
 
     ``emphasis``, in Q15, weighs the sample before, which is subtracted: within a frame or, where ``across``, also from
     the sample before the frame. The first ``lead`` samples belong to no frame; before the first of all there is 0.
@@ -47,7 +50,9 @@ class AudioFeatures(Operator):
     window: int
     hop: int
     fft: int
-    shift: int
+    gain: float
+    offset: float
+    coefficients: int = 0
     emphasis: int = 0
     power: bool = True
     floor: int = 0
@@ -56,30 +61,28 @@ class AudioFeatures(Operator):
 
     kind: ClassVar[str] = "AUDIO_FEATURES"
     types: ClassVar[tuple[str, ...]] = ("int8", "int16", "float32")
-    constants: ClassVar[dict[int, str]] = {1: "int16", 2: "int16", 3: "int16", 4: "int16", 5: "int64"}
+    constants: ClassVar[dict[int, str]] = {1: "int16", 2: "int16", 3: "int16"}
 
     def infer(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
-        x, weights, channels, mel, matrix, bias = (inputs[i] if i < len(inputs) else None for i in range(6))
-        if x is None or channels is None or mel is None or matrix is None or bias is None:
-            raise ModelError("AUDIO_FEATURES takes samples, a window, mel channels, weights, a matrix and biases")
+        x, weights, channels, mel = (inputs[i] if i < len(inputs) else None for i in range(4))
+        if x is None or channels is None or mel is None:
+            raise ModelError("AUDIO_FEATURES takes samples, a window, mel channels and their weights")
         if not (4 <= self.window <= self.fft <= 4096 and self.fft & (self.fft - 1) == 0 and self.hop > 0):
             raise ModelError(
                 f"frames of {self.window} samples every {self.hop} need an FFT of a power of two of at least as many, "
                 f"up to 4096, not {self.fft}"
             )
-        if not (0 <= self.emphasis < 32768 and 0 <= self.floor < 2**31 and 0 <= self.shift < 63):
-            raise ModelError(f"pre-emphasis {self.emphasis}, floor {self.floor} or shift {self.shift} is out of range")
+        if not (0 <= self.emphasis < 32768 and 0 <= self.floor < 2**31 and 0 < abs(self.gain) < 1e9 > abs(self.offset)):
+            raise ModelError(f"pre-emphasis {self.emphasis}, floor {self.floor}, gain or offset is out of range")
         least = self.lead + self.window
         if len(x.shape) != 2 or x.shape[0] != 1 or x.shape[1] < least or self.lead < 0:
             raise ModelError(f"samples {list(x.shape)} are not (1, count) with at least {least} of them")
         if weights is not None and weights.shape != (self.window,):
             raise ModelError(f"a window of {self.window} samples cannot have weights {list(weights.shape)}")
         self._check_channels(channels, mel)
-        rows, columns = matrix.shape if len(matrix.shape) == 2 else (0, 0)
-        coefficients = channels.shape[0] if (rows, columns) == (1, 1) else rows
-        if columns not in (1, channels.shape[0]) or bias.shape != (coefficients,):
-            raise ModelError(f"matrix {list(matrix.shape)} and biases {list(bias.shape)} do not fit the mel channels")
-        return [(1, 1 + (x.shape[1] - least) // self.hop, coefficients)]
+        if not 0 <= self.coefficients <= channels.shape[0]:
+            raise ModelError(f"{self.coefficients} coefficients of {channels.shape[0]} channels do not exist")
+        return [(1, 1 + (x.shape[1] - least) // self.hop, self.coefficients or channels.shape[0])]
 
     def _check_channels(self, channels: Tensor, mel: Tensor) -> None:
         if channels.data is None or channels.data.ndim != 2 or channels.data.shape[1] != 2:
@@ -103,27 +106,44 @@ class AudioFeatures(Operator):
             wrong.append(f"samples '{x.name}' are {x.dtype}; they must be int16")
         if y.dtype.name not in self.types:
             wrong.append(f"'{y.name}' is {y.dtype}; supported are {', '.join(self.types)}")
+        elif y.dtype != np.float32 and (y.quantization is None or y.quantization.per_channel):
+            wrong.append(f"'{y.name}' is {y.dtype} without one scale and zero point; quantize the model again")
+        elif not 0 < self._linear(node)[2] < 63:
+            wrong.append(f"a gain of {self.gain} is too far from the scale of '{y.name}'")
         return wrong
 
     def macs(self, node: Node) -> int:
-        frames, coefficients = node.output.shape[1:]
+        frames, features = node.output.shape[1:]
         stages = (self.fft // 2).bit_length() - 1
-        matrix = node.input(4).elements
         per_frame = self.window + self.fft * stages + 2 * (self.fft // 2 + 1) + node.input(3).elements
-        return int(frames * (per_frame + (coefficients if matrix == 1 else matrix)))
+        return int(frames * (per_frame + features * (node.input(2).shape[0] if self.coefficients else 1)))
 
     def scratch(self, node: Node) -> int:
         return 4 * (self.fft + 2 + node.input(2).shape[0])
 
     def reference(self, node: Node, inputs: Sequence[Array | None]) -> list[Array]:
         logs = self._log_mels(self._frames(array(inputs[0])[0].astype(np.int64), inputs[1]), inputs)
-        matrix, bias = array(inputs[4]).astype(np.int64), array(inputs[5])
-        sums = (logs * matrix[0, 0] if matrix.shape == (1, 1) else logs @ matrix.T) + bias
+        matrix, bias, shift = self._linear(node)
+        sums = (logs @ matrix.T if self.coefficients else logs * matrix[0, 0]) + bias
         if node.output.dtype == np.float32:
-            y = sums.astype(np.float32) * np.float32(2.0**-self.shift)
+            y = sums.astype(np.float32) * np.float32(2.0**-shift)
         else:
-            y = saturate(sums >> self.shift, node.output.dtype)
+            y = saturate(sums >> shift, node.output.dtype)
         return [y.reshape(node.output.shape)]
+
+    def _linear(self, node: Node) -> tuple[Array, Array, int]:
+        """(matrix, bias, shift) from logarithms in Q16 to raw outputs, rounded half up; a float output is divided by
+        2**shift. The matrix has as many bits as 16 hold."""
+        y, channels = node.output, node.input(2).shape[0]
+        integer = y.dtype != np.float32
+        scale, zero, half = (y.q.s, y.q.z, 0.5) if integer else (1.0, 0, 0.0)
+        rows = cosines(self.coefficients, channels) if self.coefficients else np.ones((1, 1))
+        real = rows * (self.gain * math.log(2) / scale / 2.0**LOG_BITS)
+        shift = math.floor(math.log2(32767 / float(np.abs(real).max())))
+        sums = rows.sum(axis=1) if self.coefficients else np.ones(channels)
+        constant = (self.offset / scale) * sums + zero + half
+        bias = [round(float(v) * 2.0**shift) for v in constant]
+        return np.round(real * 2.0**shift).astype(np.int64), np.array(bias, np.int64), shift
 
     def _frames(self, x: Array, weights: Array | None) -> Array:
         """(frames, window) values for the FFT."""
@@ -155,7 +175,7 @@ class AudioFeatures(Operator):
     def emit(self, node: Node, code: LayerCode) -> None:
         fft = real_fft(self.fft, 32)
         window = constant_data(node, 1) if node.optional(1) is not None else None
-        matrix = constant_data(node, 4)
+        matrix, bias, shift = self._linear(node)
         code.call(
             AUDIO_FEATURES[node.output.dtype.name],
             x=code.input(0),
@@ -164,8 +184,8 @@ class AudioFeatures(Operator):
             halves=code.constant("halves", fft.halves),
             channels=code.constant("channels", constant_data(node, 2), None, "first frequency, number of weights"),
             mel=code.constant("mel", constant_data(node, 3)),
-            matrix=code.constant("matrix", matrix),
-            bias=code.constant("bias", constant_data(node, 5)),
+            matrix=code.constant("matrix", matrix, "int16"),
+            bias=code.constant("bias", bias, "int64"),
             scratch=code.scratch,
             y=code.output(),
             frames=node.output.shape[1],
@@ -179,9 +199,15 @@ class AudioFeatures(Operator):
             least=self.floor,
             channel_count=node.input(2).shape[0],
             coefficients=node.output.shape[2],
-            same=matrix.size == 1,
-            shift=self.shift,
+            same=not self.coefficients,
+            shift=shift,
         )
+
+
+def cosines(coefficients: int, channels: int) -> Array:
+    """(coefficients, channels): the first rows of the DCT-II, scaled by sqrt(2 / channels)."""
+    i, c = np.arange(coefficients)[:, None], np.arange(channels)
+    return np.asarray(math.sqrt(2 / channels) * np.cos(np.pi * i * (c + 0.5) / channels))
 
 
 def log2(x: Array) -> Array:

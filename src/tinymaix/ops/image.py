@@ -1,11 +1,12 @@
 """IMAGE: a camera's picture -> a network's input: cropped, resized, in the channels' order, and normalized.
 
 In integers: a resized channel is a whole number from 0 to 255; an output is (channel * multiplier + bias) >> shift,
-saturated, which is the model's normalization and its input's quantization in one step.
+saturated, which is the model's normalization and the output's quantization in one step.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,7 +31,7 @@ class Image(Operator):
     """Input: uint8 (1, height, width, bytes a pixel). Output: (1, *size, channels), int8, uint8, int16 or float32.
 
     ``crop`` is (top, left, height, width) of the part that is resized to ``size``. Centres of pixels lie half a pixel
-    inside of their edges. Multiplier and bias are there for each channel; a float output is divided by 2**shift.
+    inside of their edges. A real output is channel * factor + offset, which are there for each channel of the output.
     """
 
     pixels: str
@@ -38,9 +39,8 @@ class Image(Operator):
     crop: tuple[int, int, int, int]
     size: Pair
     resize: str
-    multiplier: tuple[int, ...]
-    bias: tuple[int, ...]
-    shift: int
+    factors: tuple[float, ...]
+    offsets: tuple[float, ...]
 
     kind: ClassVar[str] = "IMAGE"
     types: ClassVar[tuple[str, ...]] = ("int8", "uint8", "int16", "float32")
@@ -63,10 +63,9 @@ class Image(Operator):
         if not inside or min(height, width, *self.size) < 1 or max(*shape, *self.size) > 32767:
             raise ModelError(f"a part {height}x{width} at {top},{left} of {shape[1]}x{shape[2]} cannot be resized")
         channels = CHANNELS[self.order]
-        if len(self.multiplier) != channels or len(self.bias) != channels or not 0 <= self.shift < 31:
-            raise ModelError(f"{self.order} needs {channels} multipliers and biases and a shift below 31")
-        if any(max(abs(b), abs(255 * m + b)) >= 2**31 for m, b in zip(self.multiplier, self.bias, strict=True)):
-            raise ModelError("a multiplier or bias of the picture is too large for 32 bits")
+        numbers = [*self.factors, *self.offsets]
+        if len(self.factors) != channels or len(self.offsets) != channels or not all(map(math.isfinite, numbers)):
+            raise ModelError(f"{self.order} needs {channels} factors and offsets, not {self.factors}, {self.offsets}")
         return [(1, *self.size, channels)]
 
     def problems(self, node: Node) -> list[str]:
@@ -75,6 +74,10 @@ class Image(Operator):
             return [f"picture '{x.name}' is {x.dtype}; it must be uint8"]
         if y.dtype.name not in self.types:
             return [f"'{y.name}' is {y.dtype}; supported are {', '.join(self.types)}"]
+        if y.dtype != np.float32 and (y.quantization is None or y.quantization.per_channel):
+            return [f"'{y.name}' is {y.dtype} without one scale and zero point; quantize the model again"]
+        if self._affine(node)[2] < 0:
+            return [f"the scale of '{y.name}' is too small for pixels; quantize the model with pictures"]
         return []
 
     def macs(self, node: Node) -> int:
@@ -92,25 +95,40 @@ class Image(Operator):
             left = upper[:, first] * (ONE - v) + lower[:, first] * v
             after = upper[:, second] * (ONE - v) + lower[:, second] * v
             channels = left * (ONE - u) + after * u + ONE * ONE // 2 >> 16
-        values = channels * np.array(self.multiplier) + np.array(self.bias)
+        multipliers, biases, shift = self._affine(node)
+        values = channels * multipliers + biases
         if node.output.dtype == np.float32:
-            return [(values.astype(np.float32) * np.float32(2.0**-self.shift))[None]]
-        return [saturate(values >> self.shift, node.output.dtype)[None]]
+            return [(values.astype(np.float32) * np.float32(2.0**-shift))[None]]
+        return [saturate(values >> shift, node.output.dtype)[None]]
 
     def emit(self, node: Node, code: LayerCode) -> None:
         _, _, width, size = node.input(0).shape
+        multipliers, biases, shift = self._affine(node)
         code.call(
             image_kernel(self.pixels, self.order, self.resize, node.output.dtype.name),
             x=code.input(0),
             rows=code.constant("rows", self._places(0), "int16", "row of the picture, share of the next one of 256"),
             columns=code.constant("columns", self._places(1), "int16", "the same for columns"),
-            affine=code.constant("affine", np.stack([self.multiplier, self.bias], axis=1), "int32"),
+            affine=code.constant("affine", np.stack([multipliers, biases], axis=1), "int32"),
             y=code.output(),
             row_bytes=width * size,
             out_h=self.size[0],
             out_w=self.size[1],
-            shift=self.shift,
+            shift=shift,
         )
+
+    def _affine(self, node: Node) -> tuple[Array, Array, int]:
+        """(multipliers, biases, shift) from channels to raw outputs, rounded half up; a float output is divided by
+        2**shift. As many bits as 32 hold."""
+        y = node.output
+        integer = y.dtype != np.float32
+        scale, zero, half = (y.q.s, y.q.z, 0.5) if integer else (1.0, 0, 0.0)
+        slopes = np.array(self.factors) / scale
+        starts = np.array(self.offsets) / scale + zero + half
+        largest = float(np.maximum(np.abs(starts), np.abs(255 * slopes + starts)).max())
+        shift = min(22 if integer else 30, math.floor(math.log2((2**31 - 512) / max(largest, 1e-30))))
+        unit = 2.0**shift
+        return np.round(slopes * unit).astype(np.int64), np.round(starts * unit).astype(np.int64), shift
 
     def _places(self, axis: int) -> Array:
         """(first index in the picture, weight of the next one) for each index of the output."""

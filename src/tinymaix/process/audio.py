@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinymaix.graph import Array, Graph, ModelError, Node, Quantization, Tensor
-from tinymaix.ops.audio_features import LOG_BITS, POWER_SHIFT, SAMPLE_BITS, WEIGHT_BITS, AudioFeatures
+from tinymaix.ops.audio_features import POWER_SHIFT, SAMPLE_BITS, WEIGHT_BITS, AudioFeatures, cosines
 from tinymaix.process.join import only_input, prepend, quantized_input, remember, sliding
 
 WINDOWS = ("none", "hann", "hamming")
@@ -117,11 +117,6 @@ class AudioFrontEnd:
             weights[:, 0] = 0  # TensorFlow leaves the constant part out
         return np.asarray(weights * (2 / (hertz[2:] - hertz[:-2]))[:, None] if self.norm else weights)
 
-    def cosines(self) -> Array:
-        """(coefficients, mels): the first rows of the DCT-II, scaled by sqrt(2 / mels) as TensorFlow's MFCCs are."""
-        i, c = np.arange(self.coefficients)[:, None], np.arange(self.mels)
-        return np.asarray(math.sqrt(2 / self.mels) * np.cos(np.pi * i * (c + 0.5) / self.mels))
-
     def compute(self, samples: Array) -> Array:
         """The features in floating point: (frames, features) of int16 samples. What the integers are close to."""
         starts = np.arange(0, samples.size - self.window + 1, self.hop)
@@ -131,7 +126,7 @@ class AudioFrontEnd:
         spectrum = np.abs(np.fft.rfft(frames * self.window_weights(), self.length))
         sums = (spectrum**2 if self.power else spectrum) @ self.filters().T
         logs = self.gain * np.log(np.maximum(sums + self.floor, 1e-30)) + self.offset
-        return np.asarray(logs @ self.cosines().T if self.coefficients else logs)
+        return np.asarray(logs @ cosines(self.coefficients, self.mels).T if self.coefficients else logs)
 
 
 def _mel(hertz: Array, scale: str) -> Array:
@@ -168,39 +163,32 @@ def audio_node(front: AudioFrontEnd, x: Tensor, y: Tensor) -> Node:
     channels = np.array([[run[0], run[-1] - run[0] + 1] for run in runs], np.int16)
     mel = np.concatenate([row[run[0] : run[-1] + 1] for row, run in zip(filters, runs, strict=True)])
     unit = _unit(front) * tallest
-    matrix, bias, shift = _output(front, math.log2(unit), y)
-    lead = x.shape[1] - front.samples(y.shape[1])
     op = AudioFeatures(
-        front.window, front.hop, front.length, shift, round(front.emphasis * 32768), front.power,
-        min(round(front.floor / unit), 2**31 - 1), front.across, lead,
-    )  # fmt: skip
+        front.window,
+        front.hop,
+        front.length,
+        front.gain,
+        front.offset + front.gain * math.log(unit),
+        front.coefficients,
+        round(front.emphasis * 32768),
+        front.power,
+        min(round(front.floor / unit), 2**31 - 1),
+        front.across,
+        x.shape[1] - front.samples(y.shape[1]),
+    )
     plain = front.shape == "none"
     window = None if plain else _constant("window", _q(front.window_weights(), 15), np.int16)
     weights = _constant("mel", _q(mel / tallest, WEIGHT_BITS), np.int16)
-    constants = [_constant("channels", channels, np.int16), weights]
-    constants += [_constant("matrix", matrix, np.int16), _constant("bias", bias, np.int64)]
-    return Node(op, [x, window, *constants], [y], "audio_features")
+    node = Node(op, [x, window, _constant("channels", channels, np.int16), weights], [y], "audio_features")
+    if problems := op.problems(node):
+        raise ModelError(problems)
+    return node
 
 
 def _unit(front: AudioFrontEnd) -> float:
     """The real value of 1 in a sum of the mel filters."""
     sample = front.full_scale / 32768 / 2.0**SAMPLE_BITS * front.length
     return sample**2 * 2.0 ** (POWER_SHIFT - WEIGHT_BITS) if front.power else sample * 2.0**-WEIGHT_BITS
-
-
-def _output(front: AudioFrontEnd, log_unit: float, y: Tensor) -> tuple[Array, Array, int]:
-    """(matrix, bias, shift): log2 of the sums in Q16 -> raw outputs, rounded half up."""
-    scale, zero = (y.q.s, y.q.z) if y.dtype.kind in "iu" else (1.0, 0)
-    cosines = front.cosines() if front.coefficients else np.ones((1, 1))
-    step = front.gain * math.log(2) / scale
-    real = cosines * step / 2.0**LOG_BITS  # raw output a unit of the logarithm
-    shift = math.floor(math.log2(32767 / np.abs(real).max()))
-    if not 0 < shift < 63:
-        raise ModelError(f"a gain of {front.gain} is too far from the scale {scale:.3g} of '{y.name}'")
-    rows = cosines.sum(axis=1) if front.coefficients else np.ones(front.mels)
-    constant = (log_unit * step + front.offset / scale) * rows + zero + (0.5 if y.dtype.kind in "iu" else 0.0)
-    bias = np.array([round(float(v) * 2.0**shift) for v in constant], np.int64)
-    return np.round(real * 2.0**shift), bias, shift
 
 
 def _q(values: Array, bits: int) -> Array:

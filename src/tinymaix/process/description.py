@@ -124,8 +124,6 @@ def _sound(graph: Graph, table: Table, files: _Files) -> Graph:
 
 def _picture(graph: Graph, table: Table, files: _Files) -> Graph:
     _known(table, ["size", "pixels", "order", "resize", "fit", "crop", "normalize"])
-    if "normalize" in table and not isinstance(table["normalize"], str):
-        table["normalize"] = tuple(table["normalize"])
     if "crop" in table:
         table["crop"] = tuple(int(v) for v in table["crop"])
         if len(table["crop"]) != 4:
