@@ -135,7 +135,20 @@ class _Lowering:
             self.notes.append(
                 f"computed with {kind}, as it has no {self.types.wanted(node)}: {node.op.kind} '{node.name}'"
             )
-        before, forms = len(self.nodes), {i: dict(f) for i, f in self.forms.items()}
+        before, forms = len(self.nodes), {id(t): dict(self.forms.get(id(t), {})) for t in node.activations}
+        candidate = self._candidate(node, kind)
+        if problems := candidate.op.problems(candidate):
+            del self.nodes[before:]
+            self.forms.update(forms)
+            self.notes.append(f"computed with floats: {node.op.kind} '{node.name}', since {problems[0]}")
+            return False
+        self.nodes.append(candidate)
+        for tensor, made in zip(node.outputs, candidate.outputs, strict=True):
+            self._home(tensor, made)
+        return True
+
+    def _candidate(self, node: Node, kind: str) -> Node:
+        """The node with inputs and outputs in integers; its rules may still refuse them."""
         outputs = [self._made(t, kind, None) if t.dtype == np.float32 else t for t in node.outputs]
         q = self._output_scale(node, kind)
         inputs = [None if t is None else self._operand(node, i, t, kind, q) for i, t in enumerate(node.inputs)]
@@ -151,16 +164,7 @@ class _Lowering:
         op = node.op
         if isinstance(op, PadV2) and q is not None:
             op = replace(op, value=int(quantized(np.asarray(op.value), q, kind)))
-        candidate = Node(op, inputs, outputs, node.name)
-        if problems := candidate.op.problems(candidate):
-            del self.nodes[before:]
-            self.forms = forms
-            self.notes.append(f"computed with floats: {node.op.kind} '{node.name}', since {problems[0]}")
-            return False
-        self.nodes.append(candidate)
-        for tensor, made in zip(node.outputs, outputs, strict=True):
-            self._home(tensor, made)
-        return True
+        return Node(op, inputs, outputs, node.name)
 
     def _lstm(self, node: Node) -> None:
         """TFLite's int8 LSTM, which keeps its states from run to run."""
