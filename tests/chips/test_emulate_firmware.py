@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.chips.programs import make, power_on
 from tinymaix.chips import ToolError, find_chip
 from tinymaix.chips.emulate import EmulationError
 from tinymaix.chips.emulate.elf import ElfError, read_elf
@@ -288,6 +289,27 @@ def test_ram_beside_what_is_known(tmp_path: Path) -> None:
     with pytest.raises(EmulationError, match="0x60000000"):
         emulate(elf, find_chip("cortex-m0"))
     assert emulate(elf, find_chip("cortex-m0"), ram=[(0x60000000, 4096)]).status == 0
+
+
+@pytest.mark.parametrize("core", ["cortex-m0", "cortex-m4", "rv32imac"])
+def test_counts_are_those_of_the_other_way_to_call_a_function(core: str, tmp_path: Path) -> None:
+    text = """
+    #include <stdint.h>
+    int32_t table[32] = {3, 1, 4, 1, 5, 9, 2, 6}, sum = 7;
+    float scale = 1.5f;
+    int tm_main(void) {
+        for (int i = 0; i < 32; i++) sum += (int32_t)((float)table[i] * scale) / (i + 1);
+        return (int)sum;
+    }
+    """
+    firmware = make(text, core, tmp_path)
+    called = power_on(firmware).run({}, {})
+    found = emulate(firmware.elf, find_chip(core), function="tm_main")
+    assert found.instructions == called.instructions
+    assert called.stack is not None
+    assert found.stack is not None
+    assert 0 <= found.stack - called.stack < 16  # what is reserved, and of that what is written
+    assert found.unknown == {}
 
 
 def avr(folder: Path) -> Emulated:

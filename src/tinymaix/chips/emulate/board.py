@@ -84,8 +84,7 @@ class Board:
         stretches = [(at, at + length) for at, length in ram]
         stretches += [(bank.address, bank.address + bank.size) for bank in chip.banks if bank.address is not None]
         stretches += [(segment.address, segment.address + size) for segment in program.segments if segment.writable]
-        stretches += [(self.start.stack - size, self.start.stack)] if self.start.stack else []
-        self.memory = Memory(self._engine, program, stretches)
+        self.memory = Memory(self._engine, program, stretches, lambda: (self._top() - size, self._top()))
         self._engine.hook_add(self._unicorn.UC_HOOK_INTR, self._interrupted)
         self._counter = BlockCounter(self._engine, thumb=self._arm, strict="unaligned" not in chip.core.features)
         self._counter.watch_stack(self._register("SP"))
@@ -249,6 +248,10 @@ class Board:
             text=self._peripherals.text.decode("utf-8", "replace"),
             unknown=self._peripherals.unknown,
         )
+
+    def _top(self) -> int:
+        """Where the stack begins: RISC-V programs set that themselves."""
+        return self.start.stack or self._counter.top or self.read("SP")
 
     def _at(self) -> int:
         return self.read("PC") & ~1

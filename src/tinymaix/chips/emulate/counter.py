@@ -94,6 +94,11 @@ class BlockCounter:
         """Count on where it was stopped, to another limit since `start`."""
         self._library.counter_limit(self._counter, NO_LIMIT if limit is None else limit)
 
+    @property
+    def top(self) -> int:
+        """The first stack pointer that was not 0, where it is watched."""
+        return int(self._library.counter_top(self._counter))
+
     def watch_stack(self, register: int) -> None:
         """From now on, note the stack pointer, which unicorn calls so, at the start of each block."""
         self._library.counter_watch(self._counter, register, _pointer(self._unicorn.uc_reg_read))
@@ -107,7 +112,7 @@ class BlockCounter:
         for at in range(0, 3 * number, 3):
             block = (buffer[at], buffer[at + 1])
             lowest[block] = min(lowest.get(block, NO_LIMIT), buffer[at + 2])
-        return int(self._library.counter_top(self._counter)), lowest
+        return self.top, lowest
 
     def lengths(self) -> dict[tuple[int, int], int]:
         """The instructions of each block by its (address, size)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinymaix.chips.emulate.elf import Program
@@ -28,13 +28,15 @@ class NoMemoryError(RuntimeError):
 class Memory:
     """Maps pages of a unicorn engine as the program reaches them."""
 
-    def __init__(self, engine: Any, program: Program, ram: Sequence[tuple[int, int]]) -> None:
-        """ram: (begin, end) of each stretch."""
+    def __init__(
+        self, engine: Any, program: Program, ram: Sequence[tuple[int, int]], stack: Callable[[], tuple[int, int]]
+    ) -> None:
+        """ram: (begin, end) of each stretch. stack: where the stack may be by now."""
         self.problem = ""
         """A part of a sentence about the access that stopped the program."""
         self.peripherals: Peripherals | None = None
         self._unicorn = package("unicorn")
-        self._engine, self._ram, self._spaces = engine, ram, SPACES[program.machine]
+        self._engine, self._ram, self._stack, self._spaces = engine, ram, stack, SPACES[program.machine]
         self._pages: set[int] = set()
         self._program(program)
         engine.hook_add(self._unicorn.UC_HOOK_MEM_INVALID, self._invalid)
@@ -95,7 +97,7 @@ class Memory:
                 self._map(byte)
 
     def _is_ram(self, byte: int) -> bool:
-        return any(start <= byte < end for start, end in self._ram)
+        return any(start <= byte < end for start, end in (*self._ram, self._stack()))
 
     def _map(self, byte: int) -> bool:
         """Whether there is RAM or a peripheral at an address; its page is mapped then."""

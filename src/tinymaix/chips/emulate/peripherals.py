@@ -21,6 +21,8 @@ MOST_TEXT = 1 << 20
 MOST_DMA = 1 << 16
 CYCCNT, SYST_CSR, SYST_RVR, SYST_CVR = 0xE0001004, 0xE000E010, 0xE000E014, 0xE000E018
 """Cycle counters of Cortex-M: the DWT's, and SysTick's control, reload and current value."""
+CORE = range(0xE000E000, 0xE000F000)
+"""Registers of the core itself, such as CPACR and the interrupt controller's: they read as what was written."""
 ITM_READY = {0xE0000000: 1, 0xE0000E00: 1, 0xE0000E80: 1}
 """Stimulus port 0, Trace Enable Register, Trace Control Register: the trace macrocell takes text."""
 MICROSECONDS = {"rp2040": (0x40054028, 0x4005400C), "rp2350": (0x400B0028, 0x400B000C)}
@@ -75,8 +77,8 @@ class Peripherals:
             return 0x10005  # enabled, has counted to 0
         if address in self._timers:
             return int(self._executed() / self._mhz) & 0xFFFFFFFF
-        if address in self._settings:
-            return self._settings[address]
+        if address in self._settings or address in CORE:
+            return self._settings.get(address, 0)
         return self._unknown_read(address, size)
 
     def write(self, address: int, size: int, value: int) -> None:
@@ -90,9 +92,9 @@ class Peripherals:
             self._reload = value & 0xFFFFFF
         elif address in self._transfers:
             self._transfer(*self._transfers[address])
-        elif address in self._settings:
+        elif address in self._settings or address in CORE:
             self._settings[address] = value
-        elif not known and address != SYST_CVR:
+        elif not known:
             self.unknown[address] += 1
 
     def print(self, data: bytes) -> None:
