@@ -311,12 +311,17 @@ typedef struct { /* activation limits; of integers relative to the output's zero
 
 typedef struct { /* a layer at work */
     const tml_head_t *h, *prev; /* itself and the layer before it, NULL for the first */
+    const uint8_t *g;           /* of a convolution: (w, h) of kernel, stride, dilation; act; pads */
+    mtype_t pad;                /* zero point of its input */
     const mtype_t *in;
     uint8_t *buf;
     mtype_t *out;
     tm_scale_t scale; /* from sums to output */
     tm_range_t act;
     int zp;
+    const wtype_t *k; /* weights and bias of an output channel, */
+    const btype_t *b;
+    unsigned n; /* and the number of input channels that it sees */
 } tm_job_t;
 
 TM_INLINE uint32_t tm_count(const uint16_t *dims)

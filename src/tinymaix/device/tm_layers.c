@@ -3,7 +3,11 @@
 #include "tinymaix.h"
 #include TM_ARCH_HEADER
 
+#if TM_OPT_LEVEL >= TM_OPT1
+#include "tm_scale_O1.h"
+#else
 #include "tm_scale.h"
+#endif
 
 #define ONE 0x3F800000u /* the bits of 1.0f; one in bit 23 more doubles it */
 
@@ -23,35 +27,30 @@ static TM_ONCE void channel_scale(const tml_head_t *h, const sctype_t *ws, unsig
     tm_scale(scale, tm_bits(&h->in_s), tm_bits(&ws[c]), tm_bits(&h->out_s));
 }
 
-typedef struct { /* of one output channel */
-    const uint8_t *g;  /* (w, h) of kernel, stride, dilation; act; pads */
-    const wtype_t *k;  /* weights */
-    const mtype_t *in; /* first input channel that it sees */
-    unsigned cin, n;   /* input channels in all, and that it sees */
-} tm_taps_t;
+/* The inputs of one tap, step apart, times its weights. */
+static TM_SMALL sumtype_t dot(const tm_job_t *j, const mtype_t *s, const wtype_t *w, unsigned step) {
+    const unsigned taps = j->g[0] * j->g[1];
+    unsigned t;
+    sumtype_t sum = 0;
+    for (t = j->n; t > 0; t--, s += step, w += taps)
+        sum += TM_MUL(*s, *w);
+    return sum;
+}
 
 /* Sum of inputs times weights for the window at (y, x). The bias already holds -zero point * sum of weights; so pads, which
  * are the zero point, count like any input. */
-static TM_SMALL sumtype_t window(const tml_head_t *h, const tm_taps_t *v, unsigned y, unsigned x) {
-    const mtype_t zp = (mtype_t)h->in_zp;
-    const uint8_t *g = v->g;
-    const unsigned taps = g[0] * g[1], right = x + g[0] * g[4];
-    const wtype_t *k = v->k, *end = k + taps;
+static TM_SMALL mtype_t window(const tm_job_t *j, unsigned y, unsigned x) {
+    const tml_head_t *h = j->h;
+    const wtype_t *k = j->k;
+    unsigned ky, kx;
     sumtype_t sum = 0;
-    do {
-        const int inside = y < h->in_dims[1] && x < h->in_dims[2];
-        const mtype_t *s = inside ? v->in + ((size_t)y * h->in_dims[2] + x) * v->cin : &zp;
-        const wtype_t *w = k;
-        unsigned t;
-        for (t = v->n; t > 0; t--, s += inside, w += taps)
-            sum += TM_MUL(*s, *w);
-        x += g[4];
-        if (x == right) {
-            x -= g[0] * g[4];
-            y += g[5];
+    for (ky = j->g[1]; ky > 0; ky--, y += j->g[5])
+        for (kx = 0; kx < j->g[0]; kx++) {
+            const unsigned at = x + kx * j->g[4];
+            const int inside = y < h->in_dims[1] && at < h->in_dims[2];
+            sum += dot(j, inside ? j->in + ((size_t)y * h->in_dims[2] + at) * h->in_dims[3] : &j->pad, k++, inside);
         }
-    } while (++k < end);
-    return sum;
+    return post(j, TM_SUM(sum, *j->b));
 }
 
 /* Convolution, depthwise and fully connected (a 1x1 convolution of one pixel), one output channel at a time: derive its
@@ -61,28 +60,28 @@ static TM_SMALL void conv(tm_job_t *j) {
     const tml_head_t *h = j->h;
     const uint8_t *base = (const uint8_t *)h;
     const tm_u32_t *oft = (const tm_u32_t *)&((const tml_conv2d_dw_t *)h)->ws_oft;
+    const mtype_t *in = j->in;
     unsigned c, oy, ox, outs = h->out_dims[3]; /* outs: of the same inputs */
-    tm_taps_t v;
-    v.g = (const uint8_t *)(h + 1);
-    v.n = v.cin = h->in_dims[3];
+    j->g = (const uint8_t *)(h + 1);
+    j->n = h->in_dims[3];
+    j->pad = (mtype_t)h->in_zp;
     if (h->type == TML_DWCONV2D) {
-        v.n = 1;
+        j->n = 1;
         outs = ((const tml_conv2d_dw_t *)h)->depth_mul;
     } else if (h->type == TML_FC) {
-        oft = (const tm_u32_t *)v.g;
-        v.g = unit;
-        v.n = tm_count(h->in_dims); /* the only pixel is the first, wherever the next would be */
+        oft = (const tm_u32_t *)j->g;
+        j->g = unit;
+        j->n = tm_count(h->in_dims); /* the only pixel is the first, wherever the next would be */
     }
-    v.k = (const wtype_t *)(base + oft[1]);
-    for (c = 0; c < h->out_dims[3]; c++, v.k += v.n * (v.g[0] * v.g[1])) {
+    j->k = (const wtype_t *)(base + oft[1]);
+    j->b = (const btype_t *)(base + oft[2]);
+    for (c = 0; c < h->out_dims[3]; c++, j->b++, j->k += j->n * (j->g[0] * j->g[1])) {
         mtype_t *out = j->out + c;
-        v.in = j->in + c / outs;
+        j->in = in + c / outs;
         channel_scale(h, (const sctype_t *)(base + oft[0]), c, &j->scale);
         for (oy = 0; oy < h->out_dims[1]; oy++)
-            for (ox = 0; ox < h->out_dims[2]; ox++, out += h->out_dims[3]) {
-                const sumtype_t sum = window(h, &v, oy * v.g[3] - v.g[8], ox * v.g[2] - v.g[10]);
-                *out = post(j, TM_SUM(sum, ((const btype_t *)(base + oft[2]))[c]));
-            }
+            for (ox = 0; ox < h->out_dims[2]; ox++, out += h->out_dims[3])
+                *out = window(j, oy * j->g[3] - j->g[8], ox * j->g[2] - j->g[10]);
     }
 }
 
@@ -105,9 +104,10 @@ static TM_SMALL void mean(tm_job_t *j) {
     mult = (uint32_t)j->scale.mult / pixels;
     rem = (uint32_t)j->scale.mult % pixels;
     for (i = pixels; i > 1 && j->scale.shift > -31; i /= 2, j->scale.shift--) {
-        const uint32_t bit = rem * 2 >= pixels;
-        mult = mult * 2 + bit;
-        rem = rem * 2 - pixels * bit;
+        rem *= 2;
+        mult *= 2;
+        if (rem >= pixels)
+            rem -= pixels, mult++;
     }
     j->scale.mult = (int32_t)mult;
     for (k = 0; k < c; k++) {
@@ -125,15 +125,15 @@ static TM_SMALL void add(tm_job_t *j) {
     const tml_head_t *prev = j->prev;
     const mtype_t *p = j->in, *q = (const mtype_t *)(j->buf + l->in_oft1), *r = p;
     const uint32_t a = tm_bits(&l->h.in_s), b = tm_bits(&l->in_s1), max = a > b ? a : b, half = ONE - (1ul << 23);
-    uint32_t i, n = tm_count(l->h.in_dims);
+    uint32_t i;
     tm_scale_t sa, sb;
     /* TinyMaix's converter crosses the two quantizations where the kept tensor is the sum's first operand. */
     if (prev->out_oft == l->h.in_oft && tm_bits(&prev->out_s) == b && prev->out_zp == l->in_zp1)
         p = q, q = r;
-    tm_scale(&sa, a, half, max);
     tm_scale(&sb, b, half, max);
+    tm_scale(&sa, a, half, max);
     tm_scale(&j->scale, max, ONE - (19ul << 23), tm_bits(&l->h.out_s));
-    for (i = 0; i < n; i++)
+    for (i = 0; i < tm_count(l->h.in_dims); i++)
         j->out[i] = post(j, tm_requant((p[i] - l->h.in_zp) * ((int32_t)1 << 20), &sa) +
                                 tm_requant((q[i] - l->in_zp1) * ((int32_t)1 << 20), &sb));
 }
@@ -146,16 +146,16 @@ static TM_SMALL int32_t exp_q31(int32_t x, const tm_scale_t *s) {
                                       1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};
     const int32_t *power = powers;
     int32_t rest, t, t2, y;
-    if (x == 0)
-        return INT32_MAX;
     if (x < -(((int32_t)31 << 26) >> s->shift))
         return 0;
+    if (x == 0)
+        return INT32_MAX;
     x = tm_requant(x, s);
     rest = (x & 0xFFFFFF) - 0x1000000;
     t = rest * 32 + ((int32_t)1 << 28);
     t2 = tm_mulhi(t, t);
-    y = tm_mulhi(tm_rshift(tm_mulhi(t2, t2), 2) + tm_mulhi(t2, t), 715827883 /* 1/3 */) + t2;
-    y = tm_mulhi(1895147668 /* exp(-1/8) */, t + tm_rshift(y, 1)) + 1895147668;
+    y = tm_mulhi(((tm_mulhi(t2, t2) + 2) >> 2) + tm_mulhi(t2, t), 715827883 /* 1/3 */) + t2; /* never negative */
+    y = tm_mulhi(1895147668 /* exp(-1/8) */, t + ((y + 1) >> 1)) + 1895147668;
     for (x = (rest - x) >> 24; x; x >>= 1, power++)
         if (x & 1)
             y = tm_mulhi(y, *power);

@@ -25,18 +25,17 @@ int32_t TM_WEAK TM_SMALL tm_round(float x) {
 #include "tm_check.h"
 
 /* A tensor of these dimensions at oft. */
-static TM_SMALL void give(tm_mat_t *mat, const uint16_t *dims, mtype_t *data) {
+static void give(tm_mat_t *mat, const uint16_t *dims, mtype_t *data) {
     memcpy((void *)mat, dims, 4 * sizeof(*dims));
     mat->data = data;
 }
 
 static TM_ONCE void give_inputs(tm_mdl_t *mdl, tm_mat_t *in) {
     const tml_head_t *h = first_layer(mdl);
-    unsigned k;
-    for (k = 0; k < TM_INPUTS(mdl->b) && in != NULL; k++, in++) {
-        if (k > 0)
-            h = next_layer(mdl, h);
-        give(in, h->in_dims, TML_GET_INPUT(mdl, h));
+    unsigned k = 1;
+    for (; in != NULL; h = next_layer(mdl, h)) {
+        give(in++, h->in_dims, TML_GET_INPUT(mdl, h));
+        if (k++ >= TM_INPUTS(mdl->b)) return;
     }
 }
 
@@ -125,10 +124,10 @@ tm_err_t TM_WEAK TM_SMALL tm_preprocess(tm_mdl_t *mdl, tm_pp_t pp_type, tm_mat_t
 /* Layer h's output, dequantized if the file says so. */
 static TM_ONCE void give_output(const tm_mdl_t *mdl, const tml_head_t *h, tm_mat_t *out) {
     const mtype_t *data = TML_GET_OUTPUT(mdl, h);
-    uint32_t n = tm_count(h->out_dims);
     give(out, h->out_dims, TML_GET_OUTPUT(mdl, h));
     if (mdl->b->out_deq && TM_MDL_TYPE != TM_MDL_FP32) {
         sctype_t *f = (sctype_t *)(mdl->buf + floats_oft(h));
+        uint32_t n = tm_count(h->out_dims);
         out->dataf = (float *)f;
         for (; n > 0; n--)
             *f++ = TM_DEQUANT(*data++, h->out_s, h->out_zp);
@@ -144,8 +143,7 @@ tm_err_t TM_WEAK TM_SMALL tm_run(tm_mdl_t *mdl, tm_mat_t *in, tm_mat_t *out) {
             h = next_layer(mdl, h);
         n = values(h, in);
         if (n == 0) return TM_ERR_DIMS;
-        if (in->data != TML_GET_INPUT(mdl, h))
-            memmove(TML_GET_INPUT(mdl, h), in->data, n * sizeof(mtype_t));
+        memmove(TML_GET_INPUT(mdl, h), in->data, n * sizeof(mtype_t));
     }
     mdl->layer_body = first_body(mdl);
     for (mdl->layer_i = 0; mdl->layer_i < mdl->b->layer_cnt; mdl->layer_i++, mdl->layer_body += h->size) {

@@ -4,7 +4,6 @@
  * QuantizeMultiplier. That computes in double: a * b is exact, the quotient is rounded to 53 bits (halves to even), then
  * to 31 bits (halves away from zero). Here the 31-bit quotient is found with its remainder; both roundings together go
  * up, where one would not, if the quotient lies up to 2^-23 units below a half: d - 2 rem <= d / 2^22. */
-#if TM_OPT_LEVEL < TM_OPT1
 void TM_WEAK TM_SMALL tm_scale(tm_scale_t *s, uint32_t a, uint32_t b, uint32_t d) {
     const uint32_t one = 0x800000;
     const uint64_t n = (uint64_t)(a % one | one) * (b % one | one);
@@ -13,9 +12,10 @@ void TM_WEAK TM_SMALL tm_scale(tm_scale_t *s, uint32_t a, uint32_t b, uint32_t d
     s->mult = s->shift = 0;
     if (a < one || b < one) return; /* zero, or so small that the result is zero */
     for (d = d % one | one;; shift--) { /* long division, until there are 31 bits */
-        const uint32_t bit = rem >= d;
-        mult = mult * 2 + bit;
-        rem = (rem - d * bit) * 2;
+        mult *= 2;
+        if (rem >= d)
+            rem -= d, mult++;
+        rem *= 2;
         if (mult >> 30)
             break;
         rem |= rest >> 31;
@@ -29,41 +29,3 @@ void TM_WEAK TM_SMALL tm_scale(tm_scale_t *s, uint32_t a, uint32_t b, uint32_t d
     s->mult = (int32_t)mult;
     s->shift = shift < 31 ? shift : 31; /* beyond, everything saturates */
 }
-#else /* one division yields 8 bits */
-void TM_WEAK TM_SMALL tm_scale(tm_scale_t *s, uint32_t a, uint32_t b, uint32_t d)
-{
-    const uint32_t one = 0x800000;
-    const uint64_t n = (uint64_t)(a % one | one) * (b % one | one);
-    uint32_t rem = (uint32_t)(n >> 24), rest = (uint32_t)n << 8, mult = 0;
-    int i, shift = (int)(a >> 23) + (int)(b >> 23) - (int)(d >> 23) - 95;
-    s->mult = s->shift = 0;
-    if (a < one || b < one) /* zero, or so small that the result is zero */
-        return;
-    d = d % one | one;
-    if (rem >= d) {
-        rem -= d;
-        mult = 1;
-    }
-    for (i = 0; i < 4; i++, rest <<= 8) { /* long division, 8 bits at a time, at last as many as make 31 */
-        int k = 8;
-        if (i < 3)
-            mult <<= 8;
-        else
-            for (k = 0; mult < (uint32_t)1 << 30; k++)
-                mult *= 2;
-        rem = rem << k | rest >> 24;
-        mult |= rem / d;
-        rem %= d;
-        shift -= k;
-    }
-    rem *= 2;
-    if ((int32_t)(d - rem) <= (int32_t)(d >> 22) && (int32_t)++mult < 0) {
-        mult /= 2;
-        shift++;
-    }
-    if (shift >= -31) {
-        s->mult = (int32_t)mult;
-        s->shift = shift < 31 ? shift : 31; /* beyond, everything saturates */
-    }
-}
-#endif
