@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinymaix
-from tests.ops.make import int8
+from tests.ops.make import float32, int8
 from tests.oracles import one_op
 from tests.process.test_detect import anchors, heads, ssd_network
 from tinymaix.cli import main
@@ -88,6 +88,20 @@ def test_commands_take_descriptions(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "image_yuyv_rgb_bilinear_int8" in source
     assert main(["inspect", str(path)]) == 0
     assert "IMAGE" in capsys.readouterr().out
+
+
+def test_quantize_writes_the_network_behind_the_camera(tmp_path: Path) -> None:
+    x = float32("x", (1, 6, 8, 3))
+    text = 'model = "model.tflite"\n[picture]\nsize = "8x6"\n'
+    path = described(tmp_path, one_op(Reshape((1, 144)), [x], [float32("y", (1, 144))]), text)
+    pictures = np.random.default_rng(1).integers(0, 256, (4, 6, 8, 3), np.uint8)
+    np.save(tmp_path / "pictures.npy", pictures)
+    target = tmp_path / "model_q.tflite"
+    assert main(["quantize", str(path), "--data", str(tmp_path / "pictures.npy"), "-o", str(target)]) == 0
+    assert [node.op.kind for node in tinymaix.read(target).nodes] == ["RESHAPE"]
+    (tmp_path / "quantized.toml").write_text(text.replace("model.tflite", "model_q.tflite"))
+    found = tinymaix.read(tmp_path / "quantized.toml").run([pictures[:1]])[0]
+    assert (found == (pictures[:1].astype(np.int64) - 128).reshape(1, 144)).all()
 
 
 @pytest.mark.parametrize(

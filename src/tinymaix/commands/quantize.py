@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ def register(add: Add) -> None:
         "tinymaix quantize net.onnx --data x.npy --normalize 0.485,0.229 --ranges mse --correct-bias -o net.tflite",
         "tinymaix quantize net.h5 --data x.npz --weights int4 --round learned --layer conv1=int8 -o net.tflite",
         "tinymaix quantize net.h5 --data x.npz --auto --chip rp2040 --max-flash 65536 --html trials.html -o net.tflite",
+        "tinymaix quantize net.h5 --data x.npz --weights int4 --train-epochs 5 -o net.tflite",
         "tinymaix quantize mnist.h5 --type fp8_143 -o mnist.tmdl",
     )  # fmt: skip
     add_model(command)
@@ -47,6 +49,8 @@ def register(add: Add) -> None:
         "--layer", metavar="NAME=TYPE", action="append", default=[],
         help=f"another type for one layer: {', '.join(LAYERS)}; may be repeated",
     )  # fmt: skip
+    text = "fine-tune the integers on the data for so many epochs (needs the extra torch)"
+    command.add_argument("--train-epochs", type=int, default=0, metavar="N", help=text)
     add_auto_options(command)
 
 
@@ -106,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
         graph = api.read(options.model)
         say("reading the data")
         samples = load_data(options, graph)
-        integers = api.quantize(graph, samples, scheme=scheme, progress=say)
+        integers = _integers(options, graph, samples, scheme, say)
         say("comparing with float")
         agrees = agreement(graph, integers, samples)
     write(integers, options.output)
@@ -140,19 +144,36 @@ def advice(found: Agreement, scheme: Scheme) -> list[str]:
     return [f"this is far from float; try {', '.join(untried)}"] if untried else []
 
 
+def _integers(
+    options: argparse.Namespace, graph: Graph, samples: Samples, scheme: Scheme, say: Callable[[str], None]
+) -> Graph:
+    """Quantized, and trained on where the options ask for it."""
+    if not options.train_epochs:
+        return api.quantize(graph, samples, scheme=scheme, progress=say)
+    try:
+        from tinymaix.quantize.train import fine_tune
+    except ImportError:
+        raise ModelError("--train-epochs needs the extra 'torch': pip install 'tinymaix[torch]'") from None
+    return fine_tune(graph, samples, scheme, epochs=options.train_epochs, progress=say)
+
+
 def _check_output(options: argparse.Namespace) -> None:
+    if options.train_epochs < 0 or (options.train_epochs and options.auto):
+        raise ModelError("--train-epochs is a number from 1 on, and goes with one scheme: give it what --auto found")
     if options.output.suffix.lower() not in (".tflite", ".tmdl"):
         raise ModelError(f"{options.output}: an integer model is written as a .tflite or .tmdl; name it so")
 
 
 def write(graph: Graph, path: Path) -> None:
-    """Write the graph as the suffix says."""
+    """Write the graph as the suffix says, without a camera or microphone in front of it."""
+    from tinymaix.process import network
+
     if path.suffix.lower() == ".tmdl":
-        api.convert(graph, path, more_layers=True)
+        api.convert(network(graph), path, more_layers=True)
         return
     from tinymaix.write.tflite import write_tflite
 
-    write_tflite(graph, path)
+    write_tflite(network(graph), path)
 
 
 def weight_bytes(graph: Graph) -> int:

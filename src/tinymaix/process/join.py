@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from tinymaix.graph import Graph, ModelError, Node, Quantization, Shape, Tensor
+from tinymaix.ops.audio_features import AudioFeatures
 from tinymaix.ops.concatenation import Concatenation
 from tinymaix.ops.dequantize import Dequantize
+from tinymaix.ops.image import Image
 from tinymaix.ops.quantize import Quantize
 from tinymaix.ops.reshape import Reshape
 from tinymaix.ops.slice import Slice
@@ -42,6 +44,16 @@ def quantized_outputs(graph: Graph) -> Graph:
     used = {id(t) for node in graph.nodes for t in node.present} | {id(t) for t in outputs}
     nodes = [node for node in graph.nodes if id(node.output) in used or id(node.output) not in makers]
     return replace(graph, nodes=nodes, outputs=outputs)
+
+
+def network(graph: Graph) -> Graph:
+    """The graph without the camera or microphone that a description has put in front of it, which files do not hold;
+    itself where there is none."""
+    front = [node for node in graph.nodes if isinstance(node.op, Image | AudioFeatures)]
+    if len(front) != 1 or front[0].input(0) is not only_input(graph):
+        return graph
+    nodes = [node for node in graph.nodes if node is not front[0]]
+    return replace(graph, nodes=nodes, inputs=[front[0].output])
 
 
 def prepend(front: Graph, graph: Graph) -> Graph:
