@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from tests.read.test_fuzz_tflite import limits, mutant
 from tinymaix.graph import Array, ModelError
 from tinymaix.read import read_bytes
 from tinymaix.rewrite import simplify
@@ -221,3 +222,22 @@ def test_a_config_without_end() -> None:
         config = {"class_name": "Sequential", "config": [config]}
     with pytest.raises(ModelError, match="nested more than 100 deep"):
         read_bytes(saved(config, {"other": {}}))
+
+
+def test_mutants() -> None:
+    """Changed bytes of a file, and changed characters of its config, are read or refused, and nothing else."""
+    convolution = entry("Convolution2D", "c", activation="linear", dim_ordering="th", **CONVOLUTION)
+    merge = entry("Merge", "m", mode="dot", mode_type="raw", dot_axes=[[1], [2, "x"]])
+    config = sequential(convolution, entry("ZeroPadding2D", "z", padding={"top_pad": 1}), merge, shape=(3, 5, 3))
+    text = json.dumps(config)
+    data = saved(config, {"c": {"c_W": uniform(4, 3, 3, 2), "c_b": uniform(4)}})
+    for i in range(100):
+        rng = np.random.default_rng(i)
+        changed = mutant(data, data, rng)
+        at, with_what = int(rng.integers(len(text))), str(rng.choice(list('[]{}",:0-9nullx')))
+        for form in (changed, data.replace(text.encode(), (text[:at] + with_what + text[at + 1 :]).encode())):
+            try:
+                with limits():
+                    read_bytes(form)
+            except ModelError:
+                continue

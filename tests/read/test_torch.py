@@ -99,7 +99,7 @@ META: list[str | int] = ["config", "0.weight", "tensor_meta"]
         (_edited(weights=_set([*META, "dtype"], 10)), "has elements of type 10"),
         (_edited(weights=_set(["config"], {})), "the weights '0.weight' are missing"),
         (_edited(drop="weight_0"), "weights/weight_0' is missing"),
-        (_edited()[:2000], "damaged|not a model"),
+        (_edited()[:2000], "damaged|a ZIP archive that is neither"),
     ],
 )
 def test_refuses(data: bytes, sentence: str) -> None:

@@ -52,6 +52,9 @@ def read_bytes(data: bytes, name: str = "model", folder: Path | None = None) -> 
 
         if is_torch(data):
             return read_pt2(data, name)
+        raise ModelError(
+            "a ZIP archive that is neither a .keras nor a .pt2 file, or a part of one; save or copy the model again"
+        )
     if data[:1] == b"\x80":
         from tinymaix.read.torch_file import UNPACKED
 
