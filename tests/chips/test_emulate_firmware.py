@@ -200,6 +200,29 @@ def test_uarts(chip: str, register: int, ready: int, tmp_path: Path) -> None:
     assert result.unknown == {}
 
 
+@pytest.mark.parametrize(("core", "kind"), [("cortex-m3", "arm"), ("rv32imac", "riscv")])
+def test_uarts_of_the_boards_of_emulators(core: str, kind: str, tmp_path: Path) -> None:
+    if kind == "arm":
+        text = arm("ldr r0, =0x40004000\n movs r1, #'A'\n str r1, [r0, #16]\n str r1, [r0]", EXIT)
+    else:
+        text = riscv("li a0, 0x10000000\n1: lbu a1, 5(a0)\n andi a1, a1, 0x20\n beqz a1, 1b\n li a1, 65\n sb a1, 0(a0)",
+                     "1: j 1b")  # fmt: skip
+    result = emulate(link(text, tmp_path, kind), find_chip(core))
+    assert result.text == "A"
+    assert result.unknown == {}
+
+
+def test_real_time_transfer(tmp_path: Path) -> None:
+    block = """
+    .data\n .p2align 2\n .global _SEGGER_RTT
+_SEGGER_RTT: .ascii "SEGGER RTT"\n .space 6\n .word 1, 0, 0, ring, 8, 3, 5, 0
+ring: .ascii "lo!fghel"
+    .text
+"""
+    elf = link(arm("nop", EXIT, block), tmp_path)
+    assert emulate(elf, find_chip("nrf52840")).text == "hello!"
+
+
 def test_direct_memory_access_of_a_uart(tmp_path: Path) -> None:
     send = "ldr r0, =0x40002000\n ldr r1, =0x544\n ldr r2, =text\n str r2, [r0, r1]\n adds r1, #4\n movs r2, #5\n"
     send += " str r2, [r0, r1]\n movs r2, #1\n str r2, [r0, #8]"

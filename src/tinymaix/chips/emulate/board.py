@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tinymaix.chips.chip import Chip
+from tinymaix.chips.emulate import rtt
 from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, BlockCounter
 from tinymaix.chips.emulate.elf import ElfError, Functions, Program
 from tinymaix.chips.emulate.exceptions import RETURNS, Exceptions
@@ -245,9 +246,17 @@ class Board:
             lengths=self._counter.lengths(),
             top=top,
             stacks=stacks,
-            text=self._peripherals.text.decode("utf-8", "replace"),
+            text=(self._peripherals.text + self._rtt()).decode("utf-8", "replace"),
             unknown=self._peripherals.unknown,
         )
+
+    def _rtt(self) -> bytes:
+        """What the program has printed by SEGGER's RTT."""
+        block = next((symbol.address for symbol in self.program.symbols if symbol.name == rtt.SYMBOL), None)
+        try:
+            return b"" if block is None else rtt.printed(block, self.load)
+        except NoMemoryError:
+            return b""
 
     def _top(self) -> int:
         """Where the stack begins: RISC-V programs set that themselves."""

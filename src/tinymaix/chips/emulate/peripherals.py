@@ -55,12 +55,13 @@ class Peripherals:
         self._ready: dict[int, int] = dict(ITM_READY)
         self._transfers: dict[int, tuple[int, Layout]] = {}
         self._settings: dict[int, int] = {}
+        self._blocks: list[range] = [CORE]
         for base, layout in uarts_of(chip.name):
             self._data.add(base + layout.data)
+            self._blocks.append(range(base, base + layout.size))
             self._ready |= {base + offset: value for offset, value in layout.ready.items()}
             if layout.dma:
                 self._transfers[base + layout.dma[0]] = (base, layout)
-                self._settings |= {base + offset: 0 for offset in layout.dma[1:]}
         self._counted_from = 0
         self._reload = 0xFFFFFF
         self._last, self._times = 0, 0
@@ -77,9 +78,12 @@ class Peripherals:
             return 0x10005  # enabled, has counted to 0
         if address in self._timers:
             return int(self._executed() / self._mhz) & 0xFFFFFFFF
-        if address in self._settings or address in CORE:
+        if self._is_known(address):
             return self._settings.get(address, 0)
         return self._unknown_read(address, size)
+
+    def _is_known(self, address: int) -> bool:
+        return any(address in block for block in self._blocks)
 
     def write(self, address: int, size: int, value: int) -> None:
         """A store of `size` bytes."""
@@ -92,7 +96,7 @@ class Peripherals:
             self._reload = value & 0xFFFFFF
         elif address in self._transfers:
             self._transfer(*self._transfers[address])
-        elif address in self._settings or address in CORE:
+        elif self._is_known(address):
             self._settings[address] = value
         elif not known:
             self.unknown[address] += 1
@@ -104,7 +108,8 @@ class Peripherals:
     def _transfer(self, base: int, layout: Layout) -> None:
         assert layout.dma is not None
         _, address, length = (base + offset for offset in layout.dma)
-        self.print(self._memory(self._settings[address], min(self._settings[length], MOST_DMA)))
+        size = min(self._settings.get(length, 0), MOST_DMA)
+        self.print(self._memory(self._settings.get(address, 0), size) if size else b"")
 
     def _unknown_read(self, address: int, size: int) -> int:
         self.unknown[address] += 1

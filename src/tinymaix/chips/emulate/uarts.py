@@ -1,6 +1,7 @@
 """Where common chips print to: the data registers of their UARTs, and what a UART that is ready says.
 
-Addresses and offsets are those of the vendors' reference manuals; a chip is told by how its name begins.
+Addresses and offsets are those of the vendors' reference manuals; a chip is told by how its name begins. A core without
+a chip has the UART of the boards that emulators know: Arm's MPS2, and RISC-V's "virt".
 """
 
 from __future__ import annotations
@@ -19,21 +20,25 @@ class Layout:
     """Registers that say that there is room, and what they read as."""
     dma: tuple[int, int, int] | None = None
     """Registers that start a transfer from memory, and that hold its address and its length."""
+    size: int = 0x400
+    """Bytes of all its registers; the others read as what was written."""
 
 
 LAYOUTS: Mapping[str, Layout] = {
     "stm32, first": Layout(0x04, {0x00: 0xC0}),  # SR: TXE, TC
     "stm32, second": Layout(0x28, {0x1C: 0x6000C0}),  # ISR: TXE, TC, TEACK, REACK
-    "pl011": Layout(0x00, {0x18: 0x90}),  # UARTFR: TXFE, RXFE
-    "nrf": Layout(0x51C, {0x11C: 1, 0x120: 1, 0x158: 1}, (0x008, 0x544, 0x548)),  # TXDRDY, ENDTX, TXSTOPPED
+    "pl011": Layout(0x00, {0x18: 0x90}, size=0x1000),  # UARTFR: TXFE, RXFE
+    "nrf": Layout(0x51C, {0x11C: 1, 0x120: 1, 0x158: 1}, (0x008, 0x544, 0x548), 0x1000),  # TXDRDY, ENDTX, TXSTOPPED
     "sercom": Layout(0x28, {0x18: 0x03}),  # INTFLAG: DRE, TXC
     "esp": Layout(0x00),
     "esp, usb": Layout(0x00, {0x04: 0x02}),  # EP1_CONF: room for data
     "lpuart": Layout(0x1C, {0x14: 0xC00000}),  # STAT: TDRE, TC
-    "flexcomm": Layout(0xE20, {0xE04: 0x30}),  # FIFOSTAT: TXEMPTY, TXNOTFULL
+    "flexcomm": Layout(0xE20, {0xE04: 0x30}, size=0x1000),  # FIFOSTAT: TXEMPTY, TXNOTFULL
     "16550, words": Layout(0x00, {0x14: 0x60}),  # LSR: THRE, TEMT
-    "sci": Layout(0x03, {0x04: 0x84}),  # SSR: TDRE, TEND
+    "sci": Layout(0x03, {0x04: 0x84}, size=0x20),  # SSR: TDRE, TEND
+    "16550, bytes": Layout(0x00, {0x05: 0x60}, size=8),
     "sifive": Layout(0x00),
+    "cmsdk": Layout(0x00),
     "sam": Layout(0x1C, {0x14: 0x202}),  # SR: TXRDY, TXEMPTY
     "scb": Layout(0x240),
     "eusci": Layout(0x0E, {0x1C: 0x02}),  # IFG: TXIFG
@@ -69,7 +74,9 @@ CHIPS: Sequence[tuple[tuple[str, ...], str, Sequence[int]]] = (
     (("lpc43",), "16550, words", (0x40081000, 0x40082000, 0x400C1000, 0x400C2000)),
     (("ra4m1",), "sci", tuple(0x40070000 + 0x20 * i for i in range(10))),
     (("ra6", "ra8"), "sci", tuple(base + 0x100 * i for base in (0x40118000, 0x40358000) for i in range(10))),
-    (("hifive", "fe310"), "sifive", (0x10013000, 0x10023000)),
+    (("fe310", "e31"), "sifive", (0x10013000, 0x10023000)),
+    (("rv32", "rv64"), "16550, bytes", (0x10000000,)),
+    (("cortex-m",), "cmsdk", (0x40004000, 0x40005000)),
     (("k210",), "sifive", (0x38000000,)),
     (("psoc6",), "scb", tuple(0x40600000 + 0x10000 * i for i in range(8))),
     (("msp432",), "eusci", tuple(0x40001000 + 0x400 * i for i in range(4))),
