@@ -281,6 +281,13 @@ tick: ldr r0, =0x20000000\n ldr r1, [r0]\n adds r1, #1\n str r1, [r0]\n bx lr
     assert next(f.calls for f in result.functions if f.name == "tick") == 6
 
 
+def test_counters_of_riscv_count_instructions(tmp_path: Path) -> None:
+    begin = "csrr s0, mcycle\n csrr s1, cycleh\n call work\n csrr s2, instret\n sub s2, s2, s0"
+    elf = link(riscv(begin, "mv a0, s2\n add a0, a0, s1\n li a7, 93\n ecall"), tmp_path, "riscv")
+    for _ in range(2):
+        assert emulate(elf, find_chip("ch32v203c8")).status == 1 + 2 + (2 + 200 + 2) + 1
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

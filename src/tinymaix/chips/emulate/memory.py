@@ -7,7 +7,7 @@ from typing import Any
 
 from tinymaix.chips.emulate.elf import Program
 from tinymaix.chips.emulate.peripherals import Peripherals
-from tinymaix.chips.emulate.traps import breaking_at_waits
+from tinymaix.chips.emulate.traps import with_breaks
 from tinymaix.chips.tools import package
 
 PAGE = 4096
@@ -73,7 +73,7 @@ class Memory:
         self._pages.update(pages)
         for segment in program.segments:
             code = segment.executable and program.machine == "riscv"
-            self._engine.mem_write(segment.load_address, breaking_at_waits(segment.data) if code else segment.data)
+            self._engine.mem_write(segment.load_address, with_breaks(program, segment) if code else segment.data)
 
     def _invalid(self, engine: Any, access: int, address: int, size: int, value: int, data: Any) -> bool:
         """Unicorn asks for memory where there is none: RAM, peripherals, or a fault."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinymaix.chips.emulate.elf import Program, Segment
 from tinymaix.chips.emulate.exceptions import CALL
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ EBREAK = bytes.fromhex("73001000")
 AROUND = (bytes.fromhex("1310f001"), bytes.fromhex("13507040"))
 """slli x0, x0, 31 before an ebreak and srai x0, x0, 7 behind it make it a call of semihosting."""
 WAIT = bytes.fromhex("73005010")
-SYSTEM = 0x73
-CLOSE, SEEK, WRITE, FSTAT, EXIT, EXIT_GROUP, BREAK = 57, 62, 64, 80, 93, 94, 214
+SYSTEM, READ_SET = 0x73, 2
+UPPER = 0x80
+COUNTERS = {base + i + upper for base in (0xB00, 0xC00) for i in (0, 1, 2) for upper in (0, UPPER)} - {0xB01, 0xB81}
+"""mcycle and minstret, cycle, time and instret, and their upper halves: all of them count instructions here."""
+CLOSE, SEEK, WRITE, EXIT, EXIT_GROUP, BREAK = 57, 62, 64, 93, 94, 214
 """System calls of newlib's libgloss for RISC-V."""
 NOT_THERE = -38
 
@@ -58,20 +62,44 @@ def riscv_trap(board: Board, at: int, number: int | None = None) -> bool:
     return False
 
 
-def breaking_at_waits(code: bytes) -> bytes:
-    """RISC-V code with ebreak for wfi, in whose midst unicorn leaves a block that it has counted as a whole."""
-    result, at = bytearray(code), code.find(WAIT)
+def with_breaks(program: Program, segment: Segment) -> bytes:
+    """RISC-V code with ebreak where it waits, in whose midst unicorn leaves a block that it has counted as a whole, and
+    where its functions read counters, which in unicorn are those of the computer."""
+    code, result = segment.data, bytearray(segment.data)
+    at = code.find(WAIT)
     while at >= 0:
         if at % 2 == 0:
             result[at : at + 4] = EBREAK
         at = code.find(WAIT, at + 1)
+    for symbol in program.symbols:
+        begin = symbol.address - segment.address
+        if symbol.function and begin >= 0:
+            for at in range(begin, min(begin + symbol.size, len(code)) - 3, 2):
+                if _counter(code[at : at + 4]) is not None:
+                    result[at : at + 4] = EBREAK
     return bytes(result)
 
 
+def _counter(code: bytes) -> tuple[int, bool] | None:
+    """The register that an instruction reads a counter into, and whether its upper half; None for any other one."""
+    word = int.from_bytes(code, "little")
+    if word & 0x7F != SYSTEM or word >> 12 & 7 != READ_SET or word >> 15 & 31 or word >> 20 not in COUNTERS:
+        return None
+    return word >> 7 & 31, bool(word >> 20 & UPPER)
+
+
 def _breakpoint(board: Board, at: int) -> bool:
-    if board.program.read(at, 4) == WAIT:
+    original = board.program.read(at, 4) or b""
+    if original == WAIT:
         board.write("PC", at + 4)
         board.wait(at)
+        return True
+    if (read := _counter(original)) is not None:
+        register, upper = read
+        value = board.executed() >> (32 if upper else 0)
+        if register:
+            board.write(f"X{register}", value & (1 << board.program.bits) - 1)
+        board.write("PC", at + 4)
         return True
     short = board.load(at, 2) == b"\x02\x90"
     if not short and board.load(at, 4) != EBREAK:
