@@ -8,14 +8,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEBIAN := gcc-avr avr-libc simavr libsimavr-dev libelf-dev gcc libc6-dev
 QEMU := qemu-user qemu-system-arm
+FUZZER := clang libclang-rt-dev
 BROWSER := chromium
 
-.PHONY: demo test lint clean tools qemu browser
+.PHONY: demo test lint clean tools qemu browser fuzzer
 
 demo: $(VENV)/chips tools
 	$(BIN)/tinymaix demo
 
-test: $(VENV)/dev tools qemu browser
+test: $(VENV)/dev tools qemu browser fuzzer
 	$(BIN)/python -m pytest -n auto
 
 lint: $(VENV)/dev
@@ -48,6 +49,11 @@ qemu:
 browser:
 	@if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then \
 		$(call install,$(BROWSER),the tests of pages in a browser); \
+	fi
+
+fuzzer:
+	@if ! command -v clang >/dev/null; then \
+		$(call install,$(FUZZER),the test of the device library under libFuzzer); \
 	fi
 
 # Packages and what they are for, as a command of the shell.

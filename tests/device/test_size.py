@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from bench.device_size import COUNTED, TARGETS, ZIG, Target, lines, sizes
 
 
