@@ -9,7 +9,7 @@ import pytest
 
 from tests.quantize.float_nets import DATA, Net, outputs, random_samples, residual_net, unequal_mobilenet
 from tinymaix.cli import main
-from tinymaix.graph import Array, Graph, ModelError, Tensor
+from tinymaix.graph import Array, Graph, ModelError, Node, Tensor
 from tinymaix.ops.add import Add
 from tinymaix.ops.average_pool_2d import AveragePool2D
 from tinymaix.ops.base import Operator
@@ -80,9 +80,7 @@ def test_the_trained_forward_pass_is_the_exported_graph_bit_for_bit(scheme: Sche
     assert "fine-tuned" in trained.notes[-1]
 
 
-def _softmax(graph: Graph) -> object:
-    from tinymaix.graph import Node
-
+def _softmax(graph: Graph) -> Node:
     x = graph.outputs[0]
     return Node(Softmax(), [x], [Tensor("probabilities", x.shape, FLOAT)], "softmax")
 
@@ -100,10 +98,15 @@ def _elementwise(op: Operator, *shapes: tuple[int, ...], constant: bool = False)
 
 SHAPE = (1, 6, 5, 4)
 ONE = (
-    *(
-        op
-        for op in (Relu(), Relu6(), ReluN1To1(), LeakyRelu(0.1), HardSwish(), Gelu(), Logistic(), Tanh(), Softmax(2.0))
-    ),
+    Relu(),
+    Relu6(),
+    ReluN1To1(),
+    LeakyRelu(0.1),
+    HardSwish(),
+    Gelu(),
+    Logistic(),
+    Tanh(),
+    Softmax(2.0),
     AveragePool2D((3, 2), (2, 1), (1, 1, 0, 1)),
     MaxPool2D((3, 2), (2, 1), (1, 1, 0, 1)),
     Mean((1, 2)),
@@ -121,13 +124,13 @@ def check_rule(graph: Graph) -> None:
     values = {id(t): np.stack([s[i] for s in samples.inputs]) for i, t in enumerate(graph.inputs)}
     arrays = [values[id(t)] if t.data is None else t.data for t in node.present]
     given = [torch.tensor(a, requires_grad=True) for a in arrays]
+    layer = isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected)
     expanded = [
-        g if t.data is None or (k == 1 and len(node.present) == 3) or k == 2 else g.expand(3, *t.shape)
-        for k, (t, g) in enumerate(zip(node.present, given, strict=True))
+        g if t.data is None or layer else g.expand(3, *t.shape) for t, g in zip(node.present, given, strict=True)
     ]
     ours = surrogate(node, expanded)
     assert np.allclose(ours.detach().numpy(), run_node(node, values, 3)[id(node.output)], atol=2e-6)
-    ours.sum().backward()
+    torch.autograd.backward(ours.sum())
     assert all(g.grad is not None for g in given)
 
 
@@ -144,9 +147,14 @@ def test_rules_of_two_inputs(op: Operator) -> None:
         check_rule(_elementwise(op, SHAPE, (4,), constant=True)[0])
 
 
-@pytest.mark.parametrize("op", [
-    Conv2D((2, 1), (1, 2), (1, 0, 2, 1), "relu6"), DepthwiseConv2D((1, 2), (1, 1), (0, 1, 1, 1)), FullyConnected("relu"),
-], ids=lambda op: op.kind)  # fmt: skip
+LAYERS = (
+    Conv2D((2, 1), (1, 2), (1, 0, 2, 1), "relu6"),
+    DepthwiseConv2D((1, 2), (1, 1), (0, 1, 1, 1)),
+    FullyConnected("relu"),
+)
+
+
+@pytest.mark.parametrize("op", LAYERS, ids=lambda op: op.kind)
 def test_rules_of_layers(op: Operator) -> None:
     net = Net(SHAPE if not isinstance(op, FullyConnected) else (1, 6))
     net.layer(op, 8, 2)
