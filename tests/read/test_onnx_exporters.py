@@ -5,13 +5,17 @@ tf2onnx needs TensorFlow; its patterns are written here by hand.
 
 from __future__ import annotations
 
+import io
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.oracles import check_compiled
 from tests.read import onnx_writer as onnx
-from tinymaix.graph import Array, Graph
+from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.read.onnx import read_onnx
 from tinymaix.rewrite import simplify
 
@@ -156,3 +160,78 @@ def test_a_shuffle_of_channels() -> None:
     w.add("Transpose", perm=LAST)
     w.convolution(real(8, 1, 3, 3), group=8)
     w.check(["CONV_2D", "RESHAPE", "TRANSPOSE", "RESHAPE", "DEPTHWISE_CONV_2D"])
+
+
+SKLEARN = Path(__file__).parents[1] / "data" / "sklearn.zip"
+"""Made by tests/data/make_sklearn.py."""
+
+
+def sklearn_models() -> list[str]:
+    with zipfile.ZipFile(SKLEARN) as archive:
+        return sorted(name.removesuffix(".onnx") for name in archive.namelist() if name.endswith(".onnx"))
+
+
+def sklearn_model(name: str) -> tuple[Graph, Array, list[Array]]:
+    """The graph, inputs one a row, and for each output what scikit-learn predicts for each row."""
+    with zipfile.ZipFile(SKLEARN) as archive:
+        data = archive.read(f"{name}.onnx")
+        with np.load(io.BytesIO(archive.read(f"{name}.npz"))) as vectors:
+            arrays = dict(vectors)
+    return simplify(read_onnx(data)), arrays["x"], [arrays[key] for key in sorted(arrays) if key != "x"]
+
+
+@pytest.mark.parametrize("name", sklearn_models())
+def test_scikit_learn(name: str) -> None:
+    graph, inputs, expected = sklearn_model(name)
+    assert [problem for node in graph.nodes for problem in node.op.problems(node)] == []
+    assert len(graph.outputs) == len(expected)
+    for i, x in enumerate(inputs):
+        for found, wanted in zip(graph.run([x[None]]), expected, strict=True):
+            np.testing.assert_allclose(found.reshape(-1), wanted[i].reshape(-1), rtol=1e-5, atol=1e-5)
+
+
+def test_scikit_learn_compiled() -> None:
+    cases = [sklearn_model(name) for name in ("forest", "boosted", "tree_regressor", "pipeline")]
+    check_compiled([(graph, [[x[None]] for x in inputs]) for graph, inputs, _ in cases], tolerance=1e-5)
+
+
+TREE = {
+    "nodes_treeids": [0, 0, 0], "nodes_nodeids": [0, 1, 2], "nodes_featureids": [1, 0, 0],
+    "nodes_modes": ["BRANCH_GT", "LEAF", "LEAF"], "nodes_values": [0.5, 0.0, 0.0], "nodes_truenodeids": [1, 0, 0],
+    "nodes_falsenodeids": [2, 0, 0], "target_treeids": [0, 0], "target_nodeids": [1, 2], "target_ids": [0, 0],
+    "target_weights": [2.0, 3.0], "n_targets": 1,
+}  # fmt: skip
+
+
+def tree(**attributes: Any) -> bytes:
+    node = onnx.node("TreeEnsembleRegressor", ["x"], ["y"], "ai.onnx.ml", **{**TREE, **attributes})
+    return onnx.model([node], [onnx.value("x", (1, 2))], ["y"])
+
+
+@pytest.mark.parametrize(
+    ("mode", "at_the_threshold"), [("BRANCH_GT", 3), ("BRANCH_GTE", 2), ("BRANCH_LT", 3), ("BRANCH_LEQ", 2)]
+)
+def test_comparisons_of_trees(mode: str, at_the_threshold: float) -> None:
+    graph = read_onnx(tree(nodes_modes=[mode, "LEAF", "LEAF"]))
+    x = np.array([[9, 0.5]], np.float32)
+    assert graph.run([x])[0] == at_the_threshold
+    assert (graph.run([x + 1])[0] == 2) == ("G" in mode)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sentence"),
+    [
+        ({"nodes_falsenodeids": [0, 0, 0]}, "around in a circle"),
+        ({"nodes_falsenodeids": [1, 0, 0]}, "to one from two others"),
+        ({"nodes_falsenodeids": [7, 0, 0]}, "to one that is missing"),
+        ({"nodes_nodeids": [0, 1, 1]}, "the same number"),
+        ({"nodes_featureids": [2**20, 0, 0]}, "asks for feature 1048576"),
+        ({"nodes_modes": ["BRANCH_NEQ", "LEAF", "LEAF"]}, "of the modes BRANCH_NEQ are not supported"),
+        ({"nodes_values": [0.5]}, "nodes_values has 1 values; 3 are needed"),
+        ({"target_ids": [0, 4]}, "outputs or nodes that are not there"),
+        ({"aggregate_function": "MAX"}, "SUM and AVERAGE are"),
+    ],
+)
+def test_trees_that_are_refused(attributes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ModelError, match=sentence):
+        read_onnx(tree(**attributes))

@@ -302,12 +302,18 @@ def _einsum(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     return einsum(layer.b, layer.text("subscripts", ""), *inputs)
 
 
+def _round(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
+    if layer.whole("decimals", 0):
+        raise ModelError("rounding to other than whole numbers is not supported")
+    return layer.op("ROUND", _one(inputs))
+
+
 def _reciprocal(layer: Layer, inputs: Sequence[Tensor]) -> Tensor:
     return layer.op("DIV", layer.constant("one", 1), _one(inputs))
 
 
 _UNARY = (
-    "ABS", "CEIL", "COS", "EXP", "FLOOR", "LOG", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "ROUND", "ERF",
+    "ABS", "CEIL", "COS", "EXP", "FLOOR", "LOG", "RSQRT", "SIGN", "SIN", "SQRT", "SQUARE", "ERF",
 )  # fmt: skip
 
 _COMPARISONS = ("EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL")
@@ -322,7 +328,7 @@ OPERATIONS: dict[str, Operation] = {
     **{_class(name): _activation(name) for name in ACTIVATIONS},
     **{_class(kind): _unary(kind) for kind in _UNARY},
     **{_class(kind): _binary(kind, "bool") for kind in _COMPARISONS},
-    "Absolute": _unary("ABS"), "Negative": _unary("NEG"), "Reciprocal": _reciprocal,
+    "Absolute": _unary("ABS"), "Round": _round, "Negative": _unary("NEG"), "Reciprocal": _reciprocal,
     "LogicalAnd": _binary("LOGICAL_AND"), "LogicalOr": _binary("LOGICAL_OR"), "LogicalNot": _unary("LOGICAL_NOT"),
     "Add": _binary("ADD"), "Subtract": _binary("SUB"), "Multiply": _binary("MUL"), "Maximum": _binary("MAXIMUM"),
     "Minimum": _binary("MINIMUM"), "Divide": _divide, "TrueDivide": _divide, "Power": _power,

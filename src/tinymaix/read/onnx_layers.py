@@ -12,7 +12,16 @@ import numpy as np
 
 from tinymaix.graph import ModelError, Tensor
 from tinymaix.ops.base import positive_axis
-from tinymaix.read import layers, onnx_axes, onnx_functions, onnx_ml, onnx_quantized, onnx_recurrent, window_layers
+from tinymaix.read import (
+    layers,
+    onnx_axes,
+    onnx_functions,
+    onnx_ml,
+    onnx_quantized,
+    onnx_recurrent,
+    onnx_trees,
+    window_layers,
+)
 from tinymaix.read.channels_first import kernel_type
 from tinymaix.read.onnx_attributes import OnnxLayer
 from tinymaix.read.onnx_constants import cast_type
@@ -258,4 +267,5 @@ LAYERS: dict[str, Lower] = {
     "Cast": _cast, "Constant": _constant,
     "ConstantOfShape": _constant_only, "Range": _constant_only, "Mod": _constant_only,
     **onnx_axes.LAYERS, **onnx_functions.LAYERS, **onnx_recurrent.LAYERS, **onnx_quantized.LAYERS, **onnx_ml.LAYERS,
+    **onnx_trees.LAYERS,
 }  # fmt: skip
