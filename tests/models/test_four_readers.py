@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import model_files
 from tests.read.fixtures import channels_last
 from tests.read.test_keras import without_values
+from tests.write.test_tflite_parts import expect_litert
 from tinymaix.api import read
 from tinymaix.compile.project import compile_graph, golden_inputs
 from tinymaix.cores import find
@@ -74,6 +75,13 @@ def test_same_c_from_tflite(name: str) -> None:
     net = NETS[name]()
     keras = simplify(read_bytes(net.keras))
     expect_same(simplify(read_bytes(tflite_bytes(keras))), keras, net)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_litert_runs_what_is_written(name: str) -> None:
+    """As a .tflite, recurrent layers step by step."""
+    graph = simplify(read_bytes(NETS[name]().keras))
+    expect_litert(graph, golden_inputs(graph))
 
 
 @pytest.mark.parametrize("name", TRAINED)
