@@ -6,6 +6,7 @@ import math
 
 from tinymaix.deploy import Bench
 from tinymaix.graph import Graph, Tensor
+from tinymaix.quantize.weights import LARGE_KINDS
 
 LEAST_SCALE = 0.25
 """Inputs scaled below this are another task."""
@@ -25,14 +26,15 @@ def lighter(graph: Graph, bench: Bench, flash_missing: int, ram_missing: int) ->
 
 
 def _weights(graph: Graph, missing: int) -> str:
-    """Of narrower weights: those of the layers that multiply, which are all but vectors."""
-    weights = [tensor for tensor in graph.constants if len(tensor.shape) > 1]
-    floats = sum(tensor.elements for tensor in weights if tensor.dtype.kind == "f")
-    if floats:
-        saved = sum(tensor.nbytes for tensor in weights if tensor.dtype.kind == "f") - floats
+    """Of narrower weights: those that `tinymaix quantize` makes so."""
+    weights = [tensor for tensor in graph.constants if len(tensor.shape) > 1 and tensor.dtype.kind == "f"]
+    if weights:
+        saved = sum(tensor.nbytes - tensor.elements for tensor in weights)
         return f"int8 weights (tinymaix quantize) save {saved:,} bytes of flash{_enough(saved, missing)}"
-    saved = sum(tensor.elements // 2 for tensor in weights if tensor.dtype == "int8")
-    return f"int4 weights save {saved:,} bytes of flash{_enough(saved, missing)}" if saved else ""
+    layers = {id(node.input(1)): node.input(1) for node in graph.nodes if node.op.kind in LARGE_KINDS}
+    saved = sum(t.elements // 2 for t in layers.values() if t.is_constant and t.dtype == "int8" and not t.is_int4)
+    how = "int4 weights (tinymaix quantize --weights int4, from the float model)"
+    return f"{how} save {saved:,} bytes of flash{_enough(saved, missing)}" if saved else ""
 
 
 def _activations(graph: Graph, bench: Bench, missing: int) -> str:

@@ -104,12 +104,9 @@ def model_key(graph: Graph) -> str:
 
     parts: list[str | bytes] = [graph.name, places(graph.inputs), places(graph.outputs)]
     for tensor in graph.tensors:
-        parts.append(repr((tensor.name, tensor.shape, str(tensor.dtype), tensor.is_constant, tensor.is_state)))
-        arrays = [tensor.data, tensor.initial]
-        if (q := tensor.quantization) is not None:
-            parts.append(repr(q.axis))
-            arrays += [q.scale, q.zero_point]
-        parts += [np.ascontiguousarray(array).tobytes() for array in arrays if array is not None]
+        own = {**vars(tensor), "quantization": tensor.quantization is not None}
+        for value in (*own.values(), *(vars(tensor.quantization).values() if tensor.quantization else ())):
+            parts.append(np.ascontiguousarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value))
     for node in graph.nodes:
         parts += [repr(node.op), node.name, places(node.inputs), places(node.outputs)]
     for module in sorted({type(node.op).__module__ for node in graph.nodes}):
