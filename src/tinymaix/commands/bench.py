@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         report.show(report.bench_table(results, f"{graph.name}: {graph.macs:,} MACs, optimize {options.optimize}"))
         report.show(*(report.layers_table(result) for result in results if result.layers is not None))
+        whole = [result.chip for result in results if options.layers and result.layers is None]
+        report.show(*([f"{', '.join(whole)}: the emulator counts the inference as a whole only"] if whole else []))
         report.show(*(report.tuning_table(result.tuning, result.chip) for result in results if result.tuning))
     floats = any(tensor.dtype.kind == "f" for tensor in graph.outputs)  # they may differ in their last digits
     return 0 if floats or all(result.bit_exact for result in results) else 1
