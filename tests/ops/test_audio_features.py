@@ -131,7 +131,7 @@ def test_frames_do_not_depend_on_each_other(seed: int) -> None:
 
 
 def cases() -> list[Graph]:
-    graphs = [graph_of(front, 3, *SCALES[name]) for name, front in FRONTS.items()]
+    graphs = [graph_of(FRONTS[name], 2, *SCALES[name]) for name in ("fbank", "mfcc")]
     graphs += [graph_of(replace(SMALL, coefficients=5), 4, 0.001, 3, "int16")]
     return [*graphs, graph_of(SMALL, 4, 1.0, 0, "float32")]
 

@@ -51,7 +51,7 @@ def listen() -> ModuleType:
 
 def test_the_script_hears_a_keyword(folder: Path, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = shared / "models" / "tinymaix" / "kws" / "1a.wav"
-    assert listen().main([str(folder / "kws.toml"), str(path), "--labels", "zero,one,-"]) == 0
+    assert listen().main([str(folder / "kws.toml"), str(path), "--labels", "zero,one,-", "--on", "host"]) == 0
     assert [line.split()[2] for line in capsys.readouterr().out.splitlines()] == ["one"]
 
 

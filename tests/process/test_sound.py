@@ -142,8 +142,8 @@ def test_a_model_in_front_of_a_model(shared: Path) -> None:
     folder = shared / "models" / "tflm"
     front = tinymaix.read(folder / "audio_preprocessor_int8.tflite")
     graph = prepend(sliding(front, 49), tinymaix.read(folder / "micro_speech_quantized.tflite"))
-    sequence = [[noise(k, 480)] for k in range(51)]
-    alone = front.run_sequence(sequence)
-    features = np.concatenate([y[0] for y in alone[2:]])
+    sound = np.stack([noise(k, 480) for k in range(51)])
+    features = tinymaix.run(front, sound, on="host", steps=True)[0][2:]
     expected = tinymaix.run(folder / "micro_speech_quantized.tflite", features.reshape(1, 1960))
-    expect_same(graph.run_sequence(sequence)[-1], expected, "the last window")
+    found = tinymaix.run(graph, sound, on="host", steps=True)
+    expect_same([found[0][-1]], expected, "the last window")

@@ -210,8 +210,10 @@ def positive_axis(axis: int, rank: int) -> int:
 
 def same_quantization(node: Node) -> list[str]:
     """A sentence for each quantized input that does not share the output's scale and zero point, for operators that
-    only compare or move raw values."""
+    only compare or move raw values; none where all of them are whole numbers without a scale."""
     output = node.output
+    if output.quantization is None and all(t.quantization is None for t in node.present):
+        return []
     return [
         f"{node.op.kind} input '{t.name}' has scale {t.q.s:.7g} and zero point {t.q.z} but output '{output.name}' has "
         f"{output.q.s:.7g} and {output.q.z}; they must be equal: insert a QUANTIZE before it or convert the model again"
