@@ -115,7 +115,7 @@ def run(options: argparse.Namespace) -> int:
         agrees = agreement(graph, integers, samples)
     write(integers, options.output)
     before, after, size = weight_bytes(graph), weight_bytes(integers), options.output.stat().st_size
-    notes = [*integers.notes, *advice(agrees, scheme)]
+    notes = [*integers.notes, *advice(agrees, scheme), *agrees.doubts]
     if options.json:
         print_json({
             "model": graph.name, "file": str(options.output), "scheme": scheme.describe(),

@@ -33,6 +33,16 @@ class Agreement:
     accuracy: float | None
     """How often the first class is the label; None without labels."""
 
+    @property
+    def doubts(self) -> list[str]:
+        """What to check before anything else, where even the float model is mostly wrong."""
+        if self.accuracy_float is None or self.accuracy_float >= 0.5:
+            return []
+        return [
+            f"the float model itself is right in only {self.accuracy_float:.1%}; if it should do better, check "
+            "--normalize, the order of the colours and the labels"
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -157,6 +157,7 @@ def auto(
     best = search.ordered()[0].scheme
     _wider(search, best)
     _smaller(search, best)
+    notes += search.trials[0].agreement.doubts
     return AutoResult(search.trials, _chosen(search.trials, limits, notes), limits, notes)
 
 
