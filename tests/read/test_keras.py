@@ -194,6 +194,34 @@ def test_functions_of_tensorflow() -> None:
     assert [node.op.kind for node in simplify(graph).nodes] == ["HARD_SWISH"]
 
 
+def test_more_functions_of_tensorflow() -> None:
+    """Arguments by name, a product of two tensors, slices without their class."""
+    first = layer("InputLayer", "x", batch_shape=[None, 3, 4])
+    layers = [{**first, "name": "x", "inbound_nodes": []}]
+    whole = {"start": None, "stop": None, "step": None}
+    for name, function, call in (
+        ("soft", "nn.softmax", ["x", 0, 0, {"axis": 1}]),
+        ("mean", "math.reduce_mean", ["soft", 0, 0, {"axis": [1], "keepdims": True}]),
+        ("product", "linalg.matmul", ["x", 0, 0, {"b": ["mean", 0, 0], "transpose_b": True}]),
+        ("turned", "transpose", ["product", 0, 0, {"perm": [0, 2, 1]}]),
+        ("cut", "__operators__.getitem", ["x", 0, 0, {"slice_spec": [whole, 1, {**whole, "start": 1}]}]),
+        ("parts", "split", ["x", 0, 0, {"num_or_size_splits": [1, 2], "axis": 1}]),
+        ("part", "reshape", ["parts", 0, 1, {"shape": [1, 8]}]),
+        ("flat", "reshape", ["turned", 0, 0, {"shape": [-1, 3]}]),
+        ("all", "concat", [["flat", 0, 0, {"axis": -1}], ["cut", 0, 0, {"axis": -1}], ["part", 0, 0, {"axis": -1}]]),
+    ):
+        kind = "SlicingOpLambda" if "getitem" in function else "TFOpLambda"
+        layers.append({**layer(kind, name, function=function), "name": name, "inbound_nodes": [call]})
+    ends = {"input_layers": [["x", 0, 0]], "output_layers": [["all", 0, 0]]}
+    graph = read_bytes(old({"class_name": "Functional", "config": {"layers": layers, **ends}}, {"x/none": 0}))
+    x = np.random.default_rng(1).normal(size=(1, 3, 4)).astype(np.float32)
+    soft = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    product = x[0] @ soft.mean(axis=1)[0]
+    np.testing.assert_allclose(
+        graph.run([x])[0][0], [*product, *x[0, 1, 1:], *x[0, 1:].reshape(-1)], rtol=1e-5, atol=1e-6
+    )
+
+
 @pytest.mark.parametrize(("kind", "gates"), [("LSTM", 4), ("GRU", 3), ("SimpleRNN", 1)])
 def test_stateful_layers_go_on_from_run_to_run(kind: str, gates: int) -> None:
     """A layer that sees a step a run gives what one that sees the whole sequence gives."""

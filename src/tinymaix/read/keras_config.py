@@ -9,31 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinymaix.graph import Array, ModelError
+from tinymaix.read.keras_tensorflow import as_keras_3
 
 MODELS = ("Sequential", "Functional", "Model")
 MAX_DEPTH = 16
-TENSOR_OPERATIONS = {
-    "__operators__.add": "Add",
-    "__operators__.sub": "Subtract",
-    "math.add": "Add",
-    "math.multiply": "Multiply",
-    "math.subtract": "Subtract",
-    "math.maximum": "Maximum",
-    "math.minimum": "Minimum",
-    "concat": "Concatenate",
-}
-"""Functions of TensorFlow on tensors that Keras 2 stores as layers -> the layer that does the same."""
-
-
-ACTIVATION_OPERATIONS = {
-    "nn.relu": "relu",
-    "nn.relu6": "relu6",
-    "nn.silu": "silu",
-    "nn.softmax": "softmax",
-    "math.sigmoid": "sigmoid",
-    "math.tanh": "tanh",
-}
-"""Functions of TensorFlow in Keras 2 -> the activation that does the same."""
 
 OTHER_OPERAND = ("x1", "x2", "y")
 """Keywords of functions of two operands, which may be numbers."""
@@ -137,11 +116,9 @@ def _entry(layer: Any, calls: list[Call], depth: int) -> Entry:
     name = layer.get("name") or (config.get("name") if isinstance(config, dict) else None)
     inner = parse(kind, config, depth + 1) if kind in MODELS else None
     config = {} if isinstance(config, list) else config
-    if kind == "TFOpLambda":
-        operation = str(config.get("function"))
-        if operation in ACTIVATION_OPERATIONS:
-            kind, config = "Activation", {"activation": ACTIVATION_OPERATIONS[operation]}
-        kind = TENSOR_OPERATIONS.get(operation, kind)
+    if kind in ("TFOpLambda", "SlicingOpLambda"):
+        found = as_keras_3(str(config.get("function")), calls[0].options if calls else {})
+        kind, config = (f"{OPERATION}{found[0]}", found[1]) if found else (kind, config)
     elif _is_operation(layer, config):
         kind = f"{OPERATION}{kind}"
     return Entry(kind, str(name)[:200], config, calls, inner)
