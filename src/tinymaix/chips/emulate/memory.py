@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any
 
 from tinymaix.chips.emulate.elf import Program
@@ -17,6 +18,8 @@ SPACES = {
     "riscv": ((0x02000000, 0x0E000000), (0x10000000, 0x20000000), (0x38000000, 0x70000000), (0xE0000000, 0xFFFFF000)),
 }  # fmt: skip
 """Where peripherals are, and factory data, which nobody here knows either."""
+STRETCH = 1 << 18
+"""Bytes of RAM that are mapped together at most."""
 MOST_AT_ONCE = 1 << 20
 """Bytes that a program can hand over at once."""
 
@@ -68,8 +71,10 @@ class Memory:
             for start, size, allowed in places:
                 for page in range(start & -PAGE, start + size, PAGE):
                     pages[page] = pages.get(page, 0) | allowed
-        for page, allowed in pages.items():
-            self._engine.mem_map(page, PAGE, allowed)
+        numbered = enumerate(sorted(pages))
+        for (_, allowed), run in groupby(numbered, key=lambda place: (place[1] - PAGE * place[0], pages[place[1]])):
+            stretch = [page for _, page in run]
+            self._engine.mem_map(stretch[0], len(stretch) * PAGE, allowed)
         self._pages.update(pages)
         for segment in program.segments:
             code = segment.executable and program.machine == "riscv"
@@ -103,13 +108,17 @@ class Memory:
         """Whether there is RAM or a peripheral at an address; its page is mapped then."""
         page = byte & -PAGE
         if self._is_ram(byte):
-            self._engine.mem_map(page, PAGE)
-        elif any(start <= byte < end for start, end in self._spaces):
+            end = page + PAGE  # more pages at once: each stretch makes unicorn slower
+            while end < page + STRETCH and end not in self._pages and self._is_ram(end):
+                end += PAGE
+            self._engine.mem_map(page, end - page)
+            self._pages.update(range(page, end, PAGE))
+            return True
+        if any(start <= byte < end for start, end in self._spaces):
             self._engine.mmio_map(page, PAGE, self._read, page, self._write, page)
-        else:
-            return False
-        self._pages.add(page)
-        return True
+            self._pages.add(page)
+            return True
+        return False
 
     def _read(self, engine: Any, offset: int, size: int, page: int) -> int:
         return self.peripherals.read(page + offset, size) if self.peripherals else 0
