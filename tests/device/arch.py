@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tinymaix.chips.build import ToolError, build
 from tinymaix.chips.emulate import open_machine
 from tinymaix.compile.project import golden_inputs
 from tinymaix.graph import Array
+from tinymaix.write.tmdl import tmdl_bytes
 
 MAIN = Path(__file__).with_name("arch_main.c")
 
@@ -35,6 +37,8 @@ class Target:
     """A header that is not among TM_ARCH_..."""
     room: tuple[int, int, int, int] = (512 << 10, 128 << 10, 64 << 10, 4 << 10)
     """Bytes for the model, its buffer, its input and its output."""
+    more: bool = False
+    """With the layers of version 2."""
 
     @property
     def name(self) -> str:
@@ -68,6 +72,35 @@ SMALL = tuple(
 """Where the smallest have: an emulated AVR with 64 KB of RAM."""
 
 
+@dataclass(frozen=True)
+class Converted:
+    """A shared .tflite of int8 as a .tmdl, with reference samples: (inputs, bytes of outputs), each end to end."""
+
+    path: Path
+    data: bytes
+    samples: list[tuple[Array, bytes]]
+
+
+def convertible(most: int = 1 << 30) -> Iterator[Converted]:
+    """The shared .tflite of int8 of at most so many bytes that can be a .tmdl, version 1 or 2."""
+    for path in model_files():
+        if path.stat().st_size > most:
+            continue
+        try:
+            graph = tinymaix.read(path)
+            if any(tensor.dtype != np.dtype("int8") for tensor in (*graph.inputs, *graph.outputs)):
+                continue
+            data = tmdl_bytes(graph, more_layers=True, out_deq=False).data
+        except tinymaix.ModelError:
+            continue
+        samples = [(join(x), join(y).tobytes()) for x, y in load_reference(path)]
+        yield Converted(path, data, samples)
+
+
+def join(arrays: list[Array]) -> Array:
+    return np.concatenate([array.ravel() for array in arrays])
+
+
 class Device:
     """A machine with the library, ready for models."""
 
@@ -78,7 +111,9 @@ class Device:
         defines["TM_MDL_TYPE"] = f"TM_MDL_{target.type}"
         if target.header:
             defines["TM_ARCH_HEADER"] = f'"{target.header}"'
-        sources = [MAIN, DEVICE / "tm_model.c", DEVICE / "tm_layers.c"]
+        if target.more:
+            defines["TM_MORE_LAYERS"] = "1"
+        sources = [MAIN, DEVICE / "tm_model.c", DEVICE / "tm_layers.c", *[DEVICE / "tm_more.c"] * target.more]
         chip = find_chip(target.core)
         chip = replace(
             chip, core=replace(chip.core, optimize={})
@@ -112,6 +147,12 @@ class Device:
         done = self.machine.run(writes, {"tm_output": size}, count=count)
         assert done.result == OK, done.result
         return done.memory["tm_output"], done.instructions or 0, done.cycles or 0
+
+    def fits(self, converted: Converted) -> bool:
+        """Whether there is room for the model."""
+        x, y = converted.samples[0]
+        used = (len(converted.data), int.from_bytes(converted.data[12:16], "little"), x.nbytes, len(y))
+        return all(size <= room for size, room in zip(used, self.target.room, strict=True))
 
 
 def open_or_skip(target: Target, folder: Path) -> Device:

@@ -94,12 +94,12 @@ def run_program(path: Path) -> None:
 class Library:
     """tm_load_n, tm_preprocess and tm_run of a host build."""
 
-    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = (), compiler: str = "gcc") -> None:
         path = folder / "libtinymaix.so"
         flags = ["-std=c99", "-O2", "-shared", "-fPIC", "-DTM_ENABLE_STAT=1", *STRICT, *options]
         old = folder / "old_load.c"  # the header's own function
         old.write_text(OLD_LOAD)
-        compile_c([*flags, "-I", DEVICE, *SOURCES, old, "-o", path])
+        compile_c([*flags, "-I", DEVICE, *SOURCES, old, "-o", path], compiler)
         self.open(path)
         self.c.tm_strerror.restype = c_char_p
         self.c.tm_round.argtypes = [c_float]

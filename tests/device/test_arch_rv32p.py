@@ -24,9 +24,12 @@ def smaqa(total: int, a: int, b: int) -> int:
     return int(total + int((x * y).sum())) % 2**32
 
 
-def machine_with_smaqa(folder: Path) -> tuple[Device, list[int]]:
+TARGET = Target("rv32imc", "RV32P", room=ROOM)
+
+
+def machine_with_smaqa(folder: Path, target: Target = TARGET) -> tuple[Device, list[int]]:
     """A device that knows SMAQA, and a list with the number of them executed."""
-    device = Device(Target("rv32imc", "RV32P", room=ROOM), folder)
+    device = Device(target, folder)
     engine: Any = device.machine._engine  # type: ignore[attr-defined]
     registers, executed = package("unicorn.riscv_const"), [0]
 
