@@ -78,6 +78,10 @@ def test_a_model_in_front(tmp_path: Path) -> None:
     rows = [np.full((1, 6), value, np.int8) for value in range(5)]
     last = graph.run_sequence([row] for row in rows)[-1][0]
     assert last.reshape(4, 6)[:, 0].tolist() == [1, 2, 3, 4]
+    overlapping = tinymaix.read(described(tmp_path, features_network(), text + "hop = 2\n"))
+    halves = [np.full((1, 2), value, np.int8) for value in range(5)]
+    last = overlapping.run_sequence([half] for half in halves)[-1][0]
+    assert last.reshape(4, 6)[3].tolist() == [2, 2, 3, 3, 4, 4]
 
 
 def test_commands_take_descriptions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

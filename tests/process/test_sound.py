@@ -17,7 +17,16 @@ from tinymaix.deploy import Deployment
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.ops.fully_connected import FullyConnected
 from tinymaix.ops.reshape import Reshape
-from tinymaix.process import MLPERF_MFCC, MLPERF_WAKE_WORD, TINYMAIX_FBANK, AudioFrontEnd, prepend, sliding, with_audio
+from tinymaix.process import (
+    MLPERF_MFCC,
+    MLPERF_WAKE_WORD,
+    TINYMAIX_FBANK,
+    AudioFrontEnd,
+    overlapping,
+    prepend,
+    sliding,
+    with_audio,
+)
 
 TINY = AudioFrontEnd(rate=8000, window=64, hop=40, mels=6, low=100.0)
 
@@ -135,6 +144,20 @@ def test_the_wake_word_of_mlperf(shared: Path) -> None:
     for start, end in said:
         assert ((heard > start) & (heard < end + 0.5)).any()
     assert all(any(start < time < end + 0.5 for start, end in said) for time in heard)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("yes", 2), ("no", 3)])
+def test_words_of_micro_speech(shared: Path, name: str, kind: int) -> None:
+    """A second of TFLM's sound through its own preprocessor, 20 ms a run."""
+    folder = shared / "models" / "tflm"
+    front = sliding(overlapping(tinymaix.read(folder / "audio_preprocessor_int8.tflite"), 320), 49)
+    graph = prepend(front, tinymaix.read(folder / "micro_speech_quantized.tflite"))
+    sound = recording(folder / "data" / "micro_speech" / f"{name}_1000ms.wav")
+    try:
+        scores = tinymaix.run(graph, np.array(steps(sound[None], 320))[:, 0], on="host", steps=True)[0]
+    except ToolError as error:
+        pytest.skip(str(error))
+    assert scores[-1, 0].argmax() == kind
 
 
 def test_a_model_in_front_of_a_model(shared: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tinymaix.process.audio import MLPERF_MFCC, MLPERF_WAKE_WORD, TINYMAIX_FBANK, AudioFrontEnd, with_audio
 from tinymaix.process.detect import with_arg_max, with_fomo, with_ssd, with_top_k, with_yolo
 from tinymaix.process.image import with_image
-from tinymaix.process.join import network, prepend, sliding
+from tinymaix.process.join import network, overlapping, prepend, sliding
 
 __all__ = [
     "MLPERF_MFCC",
@@ -16,6 +16,7 @@ __all__ = [
     "TINYMAIX_FBANK",
     "AudioFrontEnd",
     "network",
+    "overlapping",
     "prepend",
     "sliding",
     "with_arg_max",

@@ -24,7 +24,7 @@ from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.process.audio import MLPERF_MFCC, MLPERF_WAKE_WORD, TINYMAIX_FBANK, AudioFrontEnd, with_audio
 from tinymaix.process.detect import with_arg_max, with_fomo, with_ssd, with_top_k, with_yolo
 from tinymaix.process.image import with_image
-from tinymaix.process.join import prepend, sliding
+from tinymaix.process.join import overlapping, prepend, sliding
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -132,8 +132,10 @@ def _picture(graph: Graph, table: Table, files: _Files) -> Graph:
 
 
 def _front(graph: Graph, table: Table, files: _Files) -> Graph:
-    _known(table, ["model", "frames"])
+    _known(table, ["model", "hop", "frames"])
     front = files.model(table.get("model"))
+    if "hop" in table:
+        front = overlapping(front, int(table["hop"]))
     return prepend(sliding(front, int(table["frames"])) if "frames" in table else front, graph)
 
 

@@ -148,6 +148,22 @@ def _resized(x: Tensor, axis: int, size: int) -> Shape:
     return (*x.shape[:axis], size, *x.shape[axis + 1 :])
 
 
+def overlapping(front: Graph, hop: int) -> Graph:
+    """The graph that takes the ``hop`` newest of what ``front`` takes along its input's last axis, and remembers the
+    rest: what is 0, or the zero point, before the first run.
+
+    Raises:
+        ModelError: the input has no such axis, or is not as long.
+    """
+    target = only_input(front)
+    if not target.shape or not 1 <= hop <= target.shape[-1]:
+        raise ModelError(f"a hop of {hop} does not fit an input of {list(target.shape)}")
+    axis = len(target.shape) - 1
+    x = replace(target, name=f"{target.name}_new", shape=_resized(target, axis, hop))
+    whole, nodes = remember(x, target.shape[-1], axis)
+    return prepend(Graph(nodes, [x], [whole], front.name), front)
+
+
 def sliding(front: Graph, count: int) -> Graph:
     """The graph whose output holds the last ``count`` outputs of ``front``, as (1, count, elements of one)."""
     if len(front.outputs) != 1:
