@@ -14,6 +14,7 @@ from tinymaix.commands import (
     bench,
     cache,
     chips,
+    compare,
     compile,
     convert,
     demo,
@@ -31,6 +32,7 @@ from tinymaix.version import VERSION
 COMMANDS = (
     inspect,
     quantize,
+    compare,
     convert,
     compile,
     run,
