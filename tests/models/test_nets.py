@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,13 @@ def _check(graph: Graph, x: Array, y: Array, on: str = "reference") -> None:
     np.testing.assert_allclose(result, channels_last(y, graph.outputs[0]), rtol=0, atol=TOLERANCE)
 
 
+@cache
+def exported(name: str) -> Graph:
+    """The network through torch.export."""
+    module, inputs = net(name)
+    return tinymaix.read(module, example_inputs=inputs)
+
+
 def emitted(graph: Graph) -> list[str]:
     return without_values(compile_graph(graph, find("cortex-m4"), name="net").files["model.c"])
 
@@ -47,8 +55,8 @@ def case(request: pytest.FixtureRequest) -> tuple[str, Any, Any, Array]:
 
 
 def test_torch_export_runs_on_a_cortex_m4(case: tuple[str, Any, Any, Array]) -> None:
-    name, module, inputs, y = case
-    graph = tinymaix.read(module, example_inputs=inputs)
+    name, _, inputs, y = case
+    graph = exported(name)
     if name != "transformer":
         assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
     _check(graph, inputs[0].numpy(), y, on="cortex-m4")
@@ -65,6 +73,7 @@ def test_onnx_is_pytorch(case: tuple[str, Any, Any, Array], tmp_path: Path) -> N
     if name != "transformer":
         assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
     _check(graph, inputs[0].numpy(), y)
+    assert emitted(graph) == emitted(exported(name))  # which runs on a Cortex-M4
     expect_litert(graph, [channels_last(inputs[0].numpy(), graph.inputs[0])])  # as a .tflite
 
 
@@ -78,7 +87,7 @@ def test_keras_runs_on_a_cortex_m4(case: tuple[str, Any, Any, Array], tmp_path: 
         assert "TRANSPOSE" not in [node.op.kind for node in graph.nodes]
     _check(graph, inputs[0].numpy(), y, on="reference" if name == "mobilenet_v2" else "cortex-m4")
     if name == "mobilenet_v2":  # seconds on the emulator: the C that runs there for PyTorch is the same
-        assert emitted(graph) == emitted(tinymaix.read(*net(name)))
+        assert emitted(graph) == emitted(exported(name))
 
 
 def test_the_current_exporter(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def sklearn_model(name: str) -> tuple[Graph, Array, list[Array]]:
 def test_scikit_learn(name: str) -> None:
     graph, inputs, expected = sklearn_model(name)
     assert [problem for node in graph.nodes for problem in node.op.problems(node)] == []
-    assert len(graph.outputs) == len(expected)
+    assert len({t.name for t in graph.outputs}) == len(graph.outputs) == len(expected)
     for i, x in enumerate(inputs):
         for found, wanted in zip(graph.run([x[None]]), expected, strict=True):
             np.testing.assert_allclose(found.reshape(-1), wanted[i].reshape(-1), rtol=1e-5, atol=1e-5)

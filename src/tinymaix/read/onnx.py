@@ -98,8 +98,9 @@ class _Reader:
                 self.problems.append(f"{label} reads '{unknown[0]}', which nothing before it defines")
             return
         inputs = [self.values[name] for name in node.inputs]
+        made_as = next(filter(None, node.outputs), node.name)
         try:
-            with self.builder.named(next(filter(None, node.outputs), node.name)), np.errstate(all="ignore"):
+            with self.builder.named(made_as), np.errstate(all="ignore"):
                 layer = OnnxLayer(self.builder, node, inputs, self.file.opset)
                 results = self._folded(layer) or lower(layer)
         except ModelError as error:
@@ -108,14 +109,15 @@ class _Reader:
             self.problems.append(f"{label}: its attributes make no sense ({error})")
         else:
             for name, tensor in zip(node.outputs, results if isinstance(results, list) else [results], strict=False):
-                self._define(name, tensor, label)
+                self._define(name, tensor, label, made_as)
 
-    def _define(self, name: str, tensor: Tensor, label: str) -> None:
+    def _define(self, name: str, tensor: Tensor, label: str, made_as: str) -> None:
+        """Give the tensor its name in the file, unless it has one from before the node."""
         if name and name in self.values:
             self.problems.append(f"{label} writes '{name}', which something before it defines")
         elif name:
             self.values[name] = tensor
-            if not tensor.is_constant and tensor.name == self.builder.label:
+            if not tensor.is_constant and tensor.name == made_as:
                 tensor.name = name
 
     def _folded(self, layer: OnnxLayer) -> Tensor | None:
