@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.chips.programs import make, power_on
 from tinymaix.chips import ToolError, find_chip
 from tinymaix.chips.emulate import EmulationError
+from tinymaix.chips.emulate.attributes import architecture
 from tinymaix.chips.emulate.elf import ElfError, read_elf
 from tinymaix.chips.tools import compile_c, program, zig_cc
 from tinymaix.cli import main
@@ -294,7 +295,7 @@ def test_counters_of_riscv_count_instructions(tmp_path: Path) -> None:
         ("ldr r0, =0x70000000\n str r0, [r0]", "accessed 4 bytes at 0x70000000"),
         ("ldr r0, =0x08000000\n str r0, [r0]", "wrote 4 bytes to 0x8000000, which is flash"),
         ("ldr r0, =0x01000001\n bx r0", "went to 0x1000000, where no code is"),
-        ("udf #0", "stopped .*0x8000008 .in reset"),
+        ("udf #0", "an instruction that it does not have at 0x8000008 .in reset"),
         ("svc #0", "went to 0x0, where no code is"),
         ("movs r0, #4\n ldr r1, =0x66666660\n bkpt 0xab", "where no memory is"),
     ],
@@ -382,6 +383,9 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "0x40000000 (1)" in out
     assert main(["emulate", elf, "--chip", "stm32f030r8", "--json", "--function", "work"]) == 0
     assert json.loads(capsys.readouterr().out)["instructions"] == 203
+    assert main(["emulate", elf, "--chip", "cortex-m0", "--json", "--mhz", "10"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["milliseconds"] == found["cycles"] / 1e4
     assert main(["emulate", elf, "--chip", "stm32f030r8", "--max-instructions", "50"]) == 1
     for extra, says in (
         (["--function", "walk"], 'no symbol "walk"'),
@@ -430,6 +434,35 @@ def test_hostile_files_are_sentences(data: bytes, says: str, tmp_path: Path) -> 
     path.write_bytes(data)
     with pytest.raises(ElfError, match=says):
         emulate(path, find_chip("cortex-m0"))
+
+
+@pytest.mark.parametrize(
+    ("built_for", "core", "says"),
+    [
+        ("cortex_m0", "cortex-m33", ""),
+        ("cortex_m3", "cortex-m0", "built for Armv7, which the Arm Cortex-M0"),
+        ("cortex_m4", "cortex-m3", "built for Armv7E-M"),
+        ("cortex_m4", "cortex-m7", ""),
+        ("cortex_m33", "cortex-m4", "built for Armv8-M Mainline"),
+        ("cortex_m33", "cortex-m33", ""),
+    ],
+)
+def test_a_program_for_a_larger_core_is_refused(
+    built_for: str, core: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(TARGETS, "arm", ("-target", "thumb-freestanding-eabi", f"-mcpu={built_for}"))
+    elf = link(f".cpu {built_for.replace('_', '-')}\n" + arm("nop", EXIT), tmp_path)
+    if says:
+        with pytest.raises(ElfError, match=says):
+            emulate(elf, find_chip(core))
+    else:
+        assert emulate(elf, find_chip(core)).status == 0
+
+
+@given(st.binary(max_size=40))
+def test_damaged_attributes_tell_nothing_or_a_number(data: bytes) -> None:
+    for section in (data, b"A\x20\0\0\0aeabi\0\x01\x16\0\0\0" + data):
+        assert (architecture(section) or 0) >= 0
 
 
 def test_the_smallest_file_runs(tmp_path: Path) -> None:

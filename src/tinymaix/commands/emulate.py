@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
-from tinymaix.commands.shared import Add, print_json, progress
+from tinymaix.commands.shared import Add, positive, print_json, progress
 
 PERIPHERALS = ("poll", "zeros", "ones")
 
@@ -19,6 +20,7 @@ def register(add: Add) -> None:
     )  # fmt: skip
     command.add_argument("firmware", metavar="FIRMWARE.elf", type=Path, help="the program, as the linker wrote it")
     command.add_argument("--chip", required=True, help="a name of `tinymaix chips`, or a core")
+    command.add_argument("--mhz", type=positive, metavar="N", help="the clock, where it is not the chip's highest")
     command.add_argument("--from", dest="begin", metavar="SYMBOL", help="count from here on; default: from reset")
     command.add_argument("--until", metavar="SYMBOL", help="stop here; default: where the program ends")
     command.add_argument("--function", metavar="NAME", help="count one call of a function, with all that it calls")
@@ -38,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     if options.max_instructions is not None and options.max_instructions <= 0:
         raise ValueError(f"--max-instructions is {options.max_instructions}; it must be more than 0.")
     chip = find_chip(options.chip)
+    if options.mhz is not None:  # whose current is not known
+        chip = replace(chip, mhz=options.mhz, active_ma=None)
     with progress() as say:
         say(f"running {options.firmware.name} on an emulated {chip.title}")
         result = emulate(

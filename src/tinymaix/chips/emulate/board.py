@@ -13,6 +13,7 @@ from typing import Any
 
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.emulate import rtt
+from tinymaix.chips.emulate.attributes import refused
 from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, BlockCounter
 from tinymaix.chips.emulate.elf import ElfError, Functions, Program
 from tinymaix.chips.emulate.exceptions import RETURNS, Exceptions
@@ -28,10 +29,11 @@ NEVER = 0xFFFFFFFE
 """An address that no program reaches."""
 RAM_OF_ANY = 16 << 20
 """Bytes of RAM of a chip whose RAM is not known."""
+NO_INSTRUCTION = "came to an instruction that it does not have"
 EXCEPTIONS = {
-    "arm": {1: "came to an instruction that it does not have", 2: "called its supervisor (svc), which is not emulated,",
+    "arm": {1: NO_INSTRUCTION, 2: "called its supervisor (svc), which is not emulated,",
             8: "returned from an exception, and none is emulated,"},
-    "riscv": {2: "came to an instruction that it does not have"},
+    "riscv": {2: NO_INSTRUCTION},
 }  # fmt: skip
 """By unicorn's numbers."""
 MOST_WAITS = 100
@@ -222,7 +224,8 @@ class Board:
             if failed is None and not problem:
                 self.wait(at)
             elif problem or self._arm or not riscv_trap(self, at):
-                raise self._fault(problem or f"stopped ({failed})", at)
+                unknown = failed is not None and failed.errno == self._unicorn.UC_ERR_INSN_INVALID
+                raise self._fault(problem or (NO_INSTRUCTION if unknown else f"stopped ({failed})"), at)
             at = self._at()
             if self._ended:
                 return at
@@ -309,6 +312,10 @@ def check(program: Program, chip: Chip) -> None:
         raise ElfError(
             f"{chip.title} cannot run a whole program here: its core, {chip.core.title}, has no emulator for that. "
             "tinymaix bench measures models on it where QEMU is installed."
+        )
+    if name := refused(family, chip.core.name, program.architecture):
+        raise ElfError(
+            f"{program.path.name} was built for {name}, which the {chip.core.title} of the {chip.title} does not run."
         )
     if program.machine != wanted or (wanted == "riscv" and program.bits != chip.core.bits):
         kind = f"{program.bits}-bit " if program.machine == "riscv" else ""

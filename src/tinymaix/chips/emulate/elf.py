@@ -10,6 +10,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tinymaix.chips.emulate.attributes import architecture
+
 MACHINES = {40: "arm", 83: "avr", 243: "riscv"}
 """e_machine of what can be run."""
 OTHERS = {3: "x86", 8: "MIPS", 62: "x86-64", 94: "Xtensa", 183: "64-bit Arm", 252: "C-SKY"}
@@ -22,6 +24,7 @@ EXECUTABLE, ALLOCATED = 2, 2
 LOAD, SYMTAB, NOBITS = 1, 2, 8
 FUNCTION, OBJECT, NO_TYPE = 2, 1, 0
 ABSOLUTE = 0xFFF1
+ATTRIBUTES = 0x70000003
 
 
 class ElfError(ValueError):
@@ -71,6 +74,8 @@ class Program:
     """Bytes that are programmed: code, constants and the initial values of variables."""
     static_ram: int
     """Bytes of variables."""
+    architecture: int | None = None
+    """Of Arm, as attributes.py has it; None where it is not told."""
 
     def find(self, name: str) -> Symbol:
         """The symbol called so, functions first. Raises ElfError."""
@@ -178,6 +183,9 @@ def _program(path: Path, data: bytes) -> Program:
         flash=sum(header.size for header in allocated if header.type != NOBITS)
         or sum(len(segment.data) for segment in segments),
         static_ram=sum(header.size for header in allocated if header.flags & 1),
+        architecture=next(
+            (architecture(data[h.offset : h.offset + h.size]) for h in headers if thumb and h.type == ATTRIBUTES), None
+        ),
     )
 
 
