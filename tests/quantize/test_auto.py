@@ -102,10 +102,10 @@ def test_costs_are_asked_once_for_the_same_types() -> None:
 
 def test_half_of_many_samples_measures() -> None:
     graph, _ = small()
-    samples = random_samples(graph, 120)
+    samples = random_samples(graph, 44)
     result = auto(graph, samples, Limits(goal=100), lambda integers: Cost(1, 1))
-    assert result.notes == ["calibrated with 60 of the samples, measured on 60 others"]
-    assert result.best.agreement.samples == 60
+    assert result.notes == ["calibrated with 22 of the samples, measured on 22 others"]
+    assert result.best.agreement.samples == 22
     again = auto(graph, samples, Limits(goal=100), lambda integers: Cost(1, 1))
     assert again.as_dict() == result.as_dict()
 

@@ -61,7 +61,7 @@ def show(options: argparse.Namespace, graph: Graph, result: AutoResult) -> None:
     columns, rows = table(result)
     report.show(report.table(f"{graph.name}: {len(rows)} schemes", columns, rows))
     print("* nothing else is better in accuracy, cycles, flash and RAM at once; > is what was written")
-    print(f"{options.output}: {result.best.scheme.describe()}; {result.best.agreement.text()}")
+    print(f"{options.output}: {words(result.best.scheme)}; {result.best.agreement.text()}")
     for note in [*result.notes, *result.best.graph.notes]:
         print(f"note: {note}")
 
@@ -96,7 +96,7 @@ def page(graph: Graph, result: AutoResult) -> Page:
 
     header, rows = table(result)
     page = Page(f"{graph.name}: {len(rows)} ways to quantize it")
-    page.text(f"Taken: {result.best.scheme.describe()}; {result.best.agreement.text()}.").points(result.notes)
+    page.text(f"Taken: {words(result.best.scheme)}; {result.best.agreement.text()}.").points(result.notes)
     page.table(header, rows, "* is on the front; > was taken")
     front = {id(t) for t in result.front}
     for name in ("cycles", "flash", "ram"):

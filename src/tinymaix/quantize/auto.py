@@ -23,7 +23,7 @@ from tinymaix.quantize.sensitivity import Sensitivity, activation_noise, layers_
 MOST_TRIALS = 18
 MOST_CALIBRATION, MOST_TEST = 200, 1000
 """Samples that schemes are calibrated with, and that they are measured on."""
-ENOUGH_TO_SPLIT = 100
+ENOUGH_TO_SPLIT = 40
 """Samples from which on one half calibrates and the other measures."""
 ALIKE = 1.02
 """Costs within this ratio are the same."""

@@ -25,8 +25,9 @@ SWEEPS = 20
 """Times that every weight of a layer is looked at; most layers settle in fewer."""
 REACH = 1
 """A weight may go this many steps from the nearest integer, as inputs that were not seen may need it there."""
-RIDGE = 0.03
-"""How much a weight's own error counts, as a part of the mean energy of the inputs: where data says little, nearest."""
+RIDGE, FEW = 0.03, 0.3
+"""How much a weight's own error counts, as a part of the mean energy of the inputs, and how much more for each tap that
+comes on a row of inputs: where data says little, the nearest."""
 
 
 def learn_rounding(
@@ -72,7 +73,8 @@ def _learn(real: Node, real_x: Array, node: Node, x: Array) -> tuple[float, floa
     gram = np.matmul(b.transpose(0, 2, 1), b).astype(np.float64)
     target = np.matmul(wanted, np.matmul(a.transpose(0, 2, 1), b).astype(np.float64))
     energy = float((np.matmul(wanted, np.matmul(a.transpose(0, 2, 1), a).astype(np.float64)) * wanted).sum())
-    ridge = RIDGE * np.trace(gram, axis1=1, axis2=2)[:, None, None] / gram.shape[1]
+    own = RIDGE + FEW * gram.shape[1] / a.shape[1]
+    ridge = own * np.trace(gram, axis1=1, axis2=2)[:, None, None] / gram.shape[1]
     nearest = matrix_of(node, np.asarray(node.input(1).data, np.float64))
     limit = LARGEST[4 if node.input(1).is_int4 else 8]
     learned = descend(gram + ridge * np.eye(gram.shape[1]), (target + ridge * wanted) / scale, nearest, REACH, limit)
