@@ -76,6 +76,7 @@ FUNCTIONS: list[tuple[Function, tuple[int, ...]]] = [
     (lambda x: (x.var((2, 3)), x.std(1, keepdim=True), x.var(3, correction=0), x.logsumexp((1, 2))), IMAGE),
     (lambda x: (*x.max(1), *x.min(-1, keepdim=True), x.max(), torch.max(x, -x), x.prod(2)), IMAGE),
     (lambda x: (x.norm(dim=1), x.norm(p=1, dim=(2, 3)), F.normalize(x), x.cumsum(2), x.flip(1, 3)), IMAGE),
+    (lambda x: (F.cosine_similarity(x, x.flip(2)), F.cosine_similarity(x, x * 2 + 1, dim=-1)), IMAGE),
     (lambda x: (x.repeat(1, 2, 1, 3), x.movedim(1, -1), x.masked_fill(x > 0.3, 2.0)), IMAGE),
     (lambda x: F.pad(x, (1, 2, 1, 0), mode="replicate"), IMAGE),
     (lambda x: (torch.erf(x), x.sin(), x.cos(), x.floor(), (x * x + 1).log(), (x * x + 1).reciprocal()), IMAGE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +60,17 @@ def _norm(n: TorchLayer) -> Tensor:
     if order == 2:
         return n.b.op("SQRT", n.b.op("SUM", n.b.op("MUL", n.x, n.x), axes=axes, keep_dims=keep))
     raise ModelError(f"a norm of order {order:g} is not supported; 1 and 2 are")
+
+
+def _cosine(n: TorchLayer) -> Tensor:
+    """The sum of products along an axis by both lengths, which are at least eps."""
+    a, b, axis = n.tensor("x1"), n.tensor("x2"), n.integer("dim", 1)
+    rows: dict[str, Any] = {"axes": (positive_axis(axis, max(len(a.shape), len(b.shape))),), "keep_dims": False}
+    product = n.b.op("SUM", n.b.op("MUL", a, b), **rows)
+    lengths = [n.b.op("SQRT", n.b.op("SUM", n.b.op("MUL", t, t), **rows)) for t in (a, b)]
+    return n.b.op(
+        "DIV", product, n.b.op("MUL", *(layers.scalar(n.b, "MAXIMUM", t, n.number("eps", 1e-8)) for t in lengths))
+    )
 
 
 def _flip(n: TorchLayer) -> Tensor:
@@ -118,8 +130,8 @@ _ATEN: dict[str, Lower] = {
     "max": _extreme("REDUCE_MAX", "ARG_MAX", "MAXIMUM"), "min": _extreme("REDUCE_MIN", "ARG_MIN", "MINIMUM"),
     "logsumexp": lambda n: functions.log_sum_exp(n.b, n.x, reduced_axes(n), n.flag("keepdim")),
     "prod": lambda n: n.b.op("REDUCE_PROD", n.x, axes=reduced_axes(n), keep_dims=n.flag("keepdim")),
-    "linalg_vector_norm": _norm, "einsum": _einsum, "cumsum": _cumsum, "flip": _flip, "repeat": _repeat,
-    "masked_fill": _masked_fill, "movedim": _move,
+    "linalg_vector_norm": _norm, "cosine_similarity": _cosine, "einsum": _einsum, "cumsum": _cumsum,
+    "flip": _flip, "repeat": _repeat, "masked_fill": _masked_fill, "movedim": _move,
 }  # fmt: skip
 
 LAYERS: dict[str, Lower] = {f"aten.{name}": lower for name, lower in _ATEN.items()}
