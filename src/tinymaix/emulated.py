@@ -89,7 +89,7 @@ def emulate(
     """Run a linked program.
 
     Args:
-        begin, until: symbols between which is counted; from reset and to the end where they are left out.
+        begin, until: symbols or addresses ("0x...") between which is counted; from reset and to the end where they are left out.
         function: counts one call of it, from its first instruction to its return, instead.
         limit: most instructions, before and again after `begin`.
         answers: what registers read as that nothing here knows: "zeros", "ones" or "poll" (see chips/emulate).
@@ -106,7 +106,7 @@ def emulate(
     program = read_elf(elf)
     check(program, chip)
     first = function if function is not None else begin
-    points = [None if name is None else program.find(name).address for name in (first, until)]
+    points = [None if name is None else program.place(name) for name in (first, until)]
     if program.machine == "avr":
         run, places, stack = run_avr(
             program, chip, begin=points[0], until=points[1], call=function is not None, limit=limit

@@ -165,6 +165,10 @@ def test_between_two_symbols(tmp_path: Path) -> None:
     result = emulate(elf, find_chip("cortex-m0"), begin="work")
     assert result.instructions == 2 + 200 + 1 + 1 + 3
     assert result.status == 0
+    at = f"{read_elf(elf).find('work').address:#x}"
+    assert emulate(elf, find_chip("cortex-m0"), until=at).instructions == 2
+    with pytest.raises(ElfError, match="no address"):
+        emulate(elf, find_chip("cortex-m0"), until="0xyz")
 
 
 def test_a_riscv_program_prints_and_exits(tmp_path: Path) -> None:

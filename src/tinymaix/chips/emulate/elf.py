@@ -77,6 +77,15 @@ class Program:
     architecture: int | None = None
     """Of Arm, as attributes.py has it; None where it is not told."""
 
+    def place(self, name: str) -> int:
+        """The address of a symbol, or the one that stands there as 0x... . Raises ElfError."""
+        if name.lower().startswith("0x"):
+            try:
+                return int(name, 16) & ~1
+            except ValueError:
+                raise ElfError(f'"{name}" is no address in hexadecimal.') from None
+        return self.find(name).address
+
     def find(self, name: str) -> Symbol:
         """The symbol called so, functions first. Raises ElfError."""
         found = [symbol for symbol in self.symbols if symbol.name == name]
