@@ -47,20 +47,26 @@ def main() -> int:
         more = folder / "more_layers.tmdl"
         more.write_bytes(tmdl_bytes(network(True), more_layers=True).data)
         models = [small, more, *(path for stem in SHIPPED if (path := MODELS / f"tinymaix/tmdl/{stem}.tmdl").exists())]
-        share = -(-options.mutants // (len(BUILDS) * (len(models) + 6)))
-        for name, flags in BUILDS.items():
-            program = build(folder, flags)
-            for model in models:
-                mutants = share * (4 if model in (small, more) else 1)  # where a mutation is most likely to matter
-                command = [str(program), str(model), str(options.seed), str(mutants)]
-                done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-                total += mutants
-                if done.returncode:
-                    findings += 1
-                    print(f"{name}, {model.stem}: FINDING\n{done.stderr[-3000:]}", flush=True)
-                else:
-                    loaded += int(done.stdout)
-                    print(f"{name}, {model.stem}: {mutants} mutants, {int(done.stdout)} loaded and ran", flush=True)
+        weights = {model: 4 if model in (small, more) else 1 for model in models}
+        jobs = [
+            (name, model)
+            for name in BUILDS
+            for model in models
+            if model != more or "-DTM_MORE_LAYERS=1" in BUILDS[name]
+        ]
+        share = -(-options.mutants // sum(weights[model] for _, model in jobs))
+        programs = {name: build(Path(tempfile.mkdtemp(dir=folder)), flags) for name, flags in BUILDS.items()}
+        for name, model in jobs:
+            mutants = share * weights[model]
+            command = [str(programs[name]), str(model), str(options.seed), str(mutants)]
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+            total += mutants
+            if done.returncode:
+                findings += 1
+                print(f"{name}, {model.stem}: FINDING\n{done.stderr[-3000:]}", flush=True)
+            else:
+                loaded += int(done.stdout)
+                print(f"{name}, {model.stem}: {mutants} mutants, {int(done.stdout)} loaded and ran", flush=True)
     print(f"{total} mutants, {loaded} loaded and ran, {findings} findings")
     return 1 if findings else 0
 

@@ -80,12 +80,20 @@
 #define TM_ENABLE_STAT 0
 #endif
 
-/* Scratch of TM_OPT1 (TM_OPT0 has none). In TinyMaix they bound the model; here more is only a little faster. */
-#ifndef TM_MAX_CSIZE
-#define TM_MAX_CSIZE 32 /* output channels worked on at a time: 16 to 24 bytes each */
+/* Scratch of TM_OPT1 (TM_OPT0 has none). In TinyMaix they bound the model; here more is faster, least so on AVR. */
+#ifndef TM_MAX_CSIZE /* output channels worked on at a time: 12 to 24 bytes each */
+#ifdef __AVR__
+#define TM_MAX_CSIZE 8
+#else
+#define TM_MAX_CSIZE 32
 #endif
-#ifndef TM_MAX_KCSIZE
-#define TM_MAX_KCSIZE 256 /* inputs gathered at a time: 4 to 9 bytes each */
+#endif
+#ifndef TM_MAX_KCSIZE /* inputs gathered at a time: 4 to 9 bytes each */
+#ifdef __AVR__
+#define TM_MAX_KCSIZE 32
+#else
+#define TM_MAX_KCSIZE 256
+#endif
 #endif
 #ifndef TM_MAX_KSIZE
 #define TM_MAX_KSIZE TM_MAX_KCSIZE /* accepted for compatibility, costs nothing */
