@@ -168,7 +168,7 @@ def test_cycles_of_sequences(core: str, name: str, built: dict[str, tuple[Firmwa
     assert measure(*built[core], names.index(name)).cycles - jump == SEQUENCES[core][name][1]
 
 
-@pytest.mark.parametrize("core", TABLES)
+@pytest.mark.parametrize("core", [core for core in TABLES if core.startswith("cortex")])
 def test_cycles_of_a_whole_program(core: str, tmp_path: Path) -> None:
     firmware = make(LOOPS["arm"], core, tmp_path, suffix=".S")
     emulation = power_on(firmware).run({}, {})

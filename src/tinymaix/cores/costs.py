@@ -59,3 +59,43 @@ class Costs:
     """Whether the same holds for a 16-bit branch; taken on flags of that instruction it costs its cycle."""
     others: Mapping[str, Range] = field(default_factory=dict)
     """Other instructions by capstone's name; "muls" is the 16-bit MUL, "vmov2" a VMOV of two registers."""
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Cycles that a change of the flow takes beyond the branch's own."""
+
+    predict: str
+    """How conditional branches are foreseen. "never": as not taken; "backward": those backward as taken; "last": the
+    one that was last taken backward as taken (Hazard3); "counters": by a table of two-bit counters, and addresses from
+    registers as the last time."""
+    wrong: int
+    """A conditional branch that was not foreseen."""
+    taken: int
+    """One that was foreseen as taken."""
+    jump: int
+    """A jump or call to a constant address."""
+    indirect: int
+    """A jump to an address from a register; where `predict` is "counters", one that was not foreseen."""
+    back: int
+    """A return."""
+    unaligned: int = 0
+    """More for a target that is a 32-bit instruction across two words."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """An in-order core that starts at most one instruction a cycle, which waits until its operands are there."""
+
+    source: str
+    """The document."""
+    error: float
+    """Relative error of an estimate, for what the document cannot say."""
+    branches: Branches
+    cycles: Mapping[str, Range] = field(default_factory=dict)
+    """From the start of an instruction to that of an independent one, by kind (see chips/riscv.py); else `usual`."""
+    latency: Mapping[str, int] = field(default_factory=dict)
+    """From the start of an instruction to that of one that uses its result, by kind, where that is longer."""
+    store_late: bool = False
+    """Whether a store needs its data a cycle later than its address."""
+    usual: int = 1
