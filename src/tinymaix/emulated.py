@@ -13,11 +13,12 @@ from typing import Any
 
 from tinymaix.chips import Chip
 from tinymaix.chips.cycles import Cycles, estimate
-from tinymaix.chips.emulate.board import Board, Run, check
+from tinymaix.chips.emulate.board import Board, Run
 from tinymaix.chips.emulate.elf import Functions, Program, read_elf
 from tinymaix.chips.emulate.machine import Part
 from tinymaix.chips.emulate.prologue import deepest
 from tinymaix.chips.emulate.simavr_board import run_avr
+from tinymaix.chips.emulate.start import check
 from tinymaix.chips.firmware import Firmware
 
 LIMIT = 2_000_000_000
@@ -89,7 +90,7 @@ def emulate(
     """Run a linked program.
 
     Args:
-        begin, until: symbols or addresses ("0x...") between which is counted; from reset and to the end where they are left out.
+        begin, until: symbols or addresses ("0x...") between which is counted; else from reset and to the end.
         function: counts one call of it, from its first instruction to its return, instead.
         limit: most instructions, before and again after `begin`.
         answers: what registers read as that nothing here knows: "zeros", "ones" or "poll" (see chips/emulate).

@@ -13,15 +13,14 @@ from typing import Any
 
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.emulate import rtt
-from tinymaix.chips.emulate.attributes import refused
 from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, BlockCounter
-from tinymaix.chips.emulate.elf import ElfError, Functions, Program
+from tinymaix.chips.emulate.elf import Functions, Program
 from tinymaix.chips.emulate.exceptions import RETURNS, Exceptions
 from tinymaix.chips.emulate.machine import EmulationError
 from tinymaix.chips.emulate.memory import Memory, NoMemoryError
 from tinymaix.chips.emulate.peripherals import Peripherals
 from tinymaix.chips.emulate.semihosting import Semihosting
-from tinymaix.chips.emulate.start import start_of
+from tinymaix.chips.emulate.start import heap_of, start_of
 from tinymaix.chips.emulate.traps import arm_trap, riscv_trap
 from tinymaix.chips.tools import package
 
@@ -95,7 +94,7 @@ class Board:
         self._limit: int | None = None
         self._peripherals = Peripherals(chip, answers, self.executed, self.load, self._system)
         self.memory.peripherals = self._peripherals
-        heap = _heap(program, self.start.stack, size)
+        heap = heap_of(program, self.start.stack, size)
         self.host = Semihosting(self, program.bits // 8, heap, self.executed, chip.mhz or 1.0)
         self._problem = self._ended = ""
         self._waits: Counter[int] = Counter()
@@ -293,33 +292,3 @@ class Board:
                 number, f"raised exception {number}, which is not emulated,"
             )
             engine.emu_stop()
-
-
-def _heap(program: Program, stack: int, ram: int) -> tuple[int, int]:
-    """Between the last variable and the top of the stack."""
-    variables = [segment for segment in program.segments if segment.writable]
-    if not variables:
-        return 0, 0
-    last = max(variables, key=lambda segment: segment.address)
-    return (last.address + last.size + 7) & -8, stack or (last.address + ram) & -8
-
-
-def check(program: Program, chip: Chip) -> None:
-    """Raises ElfError where the program is for another kind of core than the chip's."""
-    family = chip.core.family
-    wanted = "arm" if family.startswith("armv") else "avr" if family == "avr" else "riscv"
-    if chip.core.emulator not in ("unicorn", "simavr"):
-        raise ElfError(
-            f"{chip.title} cannot run a whole program here: its core, {chip.core.title}, has no emulator for that. "
-            "tinymaix bench measures models on it where QEMU is installed."
-        )
-    if name := refused(family, chip.core.name, program.architecture):
-        raise ElfError(
-            f"{program.path.name} was built for {name}, which the {chip.core.title} of the {chip.title} does not run."
-        )
-    if program.machine != wanted or (wanted == "riscv" and program.bits != chip.core.bits):
-        kind = f"{program.bits}-bit " if program.machine == "riscv" else ""
-        raise ElfError(
-            f"{program.path.name} is a program for {kind}{program.machine.upper()}, and the {chip.title} has a "
-            f"{chip.core.title}."
-        )

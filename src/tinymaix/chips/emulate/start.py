@@ -1,10 +1,12 @@
-"""Where a program starts: at its vector table (Armv7-M Architecture Reference Manual, B1.5.3), or at its entry."""
+"""Whether a program can run on a chip, and where it starts: at its vector table (Armv7-M Architecture Reference Manual,
+B1.5.3), or at its entry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from tinymaix.chips.chip import Chip
+from tinymaix.chips.emulate.attributes import refused
 from tinymaix.chips.emulate.elf import ElfError, Program
 
 TABLES = ("__isr_vector", "__vectors", "__Vectors", "g_pfnVectors", "_vectors", "vectors", "vector_table",
@@ -59,3 +61,33 @@ def _table(program: Program, address: int) -> Start | None:
     if stack % 4 or not in_ram or not reset & 1 or not code:
         return None
     return Start(reset & ~1, stack, f"the vector table at {address:#x}", address)
+
+
+def heap_of(program: Program, stack: int, ram: int) -> tuple[int, int]:
+    """Between the last variable and the top of the stack."""
+    variables = [segment for segment in program.segments if segment.writable]
+    if not variables:
+        return 0, 0
+    last = max(variables, key=lambda segment: segment.address)
+    return (last.address + last.size + 7) & -8, stack or (last.address + ram) & -8
+
+
+def check(program: Program, chip: Chip) -> None:
+    """Raises ElfError where the program is for another kind of core than the chip's."""
+    family = chip.core.family
+    wanted = "arm" if family.startswith("armv") else "avr" if family == "avr" else "riscv"
+    if chip.core.emulator not in ("unicorn", "simavr"):
+        raise ElfError(
+            f"{chip.title} cannot run a whole program here: its core, {chip.core.title}, has no emulator for that. "
+            "tinymaix bench measures models on it where QEMU is installed."
+        )
+    if name := refused(family, chip.core.name, program.architecture):
+        raise ElfError(
+            f"{program.path.name} was built for {name}, which the {chip.core.title} of the {chip.title} does not run."
+        )
+    if program.machine != wanted or (wanted == "riscv" and program.bits != chip.core.bits):
+        kind = f"{program.bits}-bit " if program.machine == "riscv" else ""
+        raise ElfError(
+            f"{program.path.name} is a program for {kind}{program.machine.upper()}, and the {chip.title} has a "
+            f"{chip.core.title}."
+        )
