@@ -103,12 +103,34 @@ M33: dict[str, tuple[str, int]] = {
     "loop with flags set early": ("movs r1, #10; 1: subs r1, r1, #1; mov r3, r2; bne 1b; bx lr", 1 + 20 + 9 + 2),
     "pop and return": ("push {r4, lr}; nop; pop {r4, pc}", 2 + 1 + 2 + 2),
 }
+# Two instructions a cycle by the rules that jnk0le measured; the return starts with another one where it can.
+M7: dict[str, tuple[str, int]] = {
+    "return": ("bx lr", 1),
+    "two additions": ("add.w r1, r3, #1; add.w r4, r3, #2; bx lr", 2),
+    "two with shifted operands": ("add.w r1, r3, r3, lsl #2; add.w r2, r3, r3, lsl #2; bx lr", 2),
+    "an addition and its use": ("add.w r1, r3, #1; eor.w r2, r1, r3; bx lr", 2),
+    "logic and its use": ("eor.w r1, r3, r3; eor.w r2, r1, r3; bx lr", 2),
+    "a chain of logic": ("eor.w r1, r3, r3; eor.w r2, r1, r3; eor.w r1, r2, r3; bx lr", 3),
+    "a use that is shifted": ("eor.w r1, r3, r3; add.w r2, r3, r1, lsl #2; bx lr", 3),
+    "word and its use": ("ldr r1, [r0]; add.w r1, r1, #1; bx lr", 2),
+    "byte and its use": ("ldrb r1, [r0]; add.w r1, r1, #1; bx lr", 3),
+    "load and store of it": ("ldr r1, [r0]; str r1, [r2]; bx lr", 2),
+    "two stores": ("str r1, [r0]; str r3, [r2]; bx lr", 2),
+    "multiply and use": ("mul r1, r3, r3; add.w r1, r1, #1; bx lr", 3),
+    "accumulate twice": ("mla r1, r3, r3, r1; mla r1, r3, r3, r1; bx lr", 2),
+    "multiply and store": ("mul r1, r3, r3; str r3, [r0]; bx lr", 2),
+    "extend and load there": ("uxtb.w r1, r3; ldr r1, [r0, r1]; bx lr", 3),
+    "add and load there": ("add.w r1, r0, #4; ldr r1, [r1]; bx lr", 2),
+    "three words": ("ldm r0, {r1, r2, r3}; bx lr", 3),
+    "push and pop": ("push {r4-r7}; pop {r4-r7}; bx lr", 5),
+}
 SEQUENCES: dict[str, dict[str, tuple[str, int]]] = {
     "cortex-m0": {name: (text, m0) for name, (text, m0, _) in ARMV6M.items()},
     "cortex-m0plus": {name: (text, plus) for name, (text, _, plus) in ARMV6M.items()},
     "cortex-m3": {name: (text, m3) for name, (text, _, m3) in ARMV7M.items() if m3 is not None},
     "cortex-m4": {name: (text, m4) for name, (text, m4, _) in ARMV7M.items()},
     "cortex-m33": M33,
+    "cortex-m7": M7,
 }
 CALL = """
     .syntax unified\n .thumb\n .text\n .global tm_main\n .type tm_main, %function\n .balign 4
@@ -176,8 +198,12 @@ def test_cycles_of_a_whole_program(core: str, tmp_path: Path) -> None:
         "cortex-m0": 2 + 1000 + 999 * 3 + 1 + 1 + 3,
         "cortex-m0plus": 2 + 1000 + 999 * 2 + 1 + 1 + 2,
         "cortex-m33": 2 + 1000 + 999 * 2 + 0 + 1 + 1,
+        "cortex-m7": 1 + 1000 + 7 + 1,  # two start together; the end of the loop is not foreseen
     }.get(core, 2 + 1000 + 999 * 2 + 1 + 1 + 3)
-    assert estimate(firmware, emulation) == Cycles(expected, TABLES[core].error, TABLES[core].source)
+    cycles = estimate(firmware, emulation)
+    assert cycles is not None
+    assert (cycles.cycles, cycles.source) == (expected, TABLES[core].source)
+    assert cycles.error == pytest.approx(TABLES[core].error, abs=0.002)
     assert estimate(firmware, replace(emulation, blocks=None)) is None
     assert TABLES[core].source
 
@@ -193,5 +219,5 @@ def test_cycles_that_depend_on_data_widen_the_error(tmp_path: Path) -> None:
 
 
 def test_a_core_without_a_table_has_no_estimate(tmp_path: Path) -> None:
-    firmware = make(LOOPS["arm"], "cortex-m7", tmp_path, suffix=".S")
+    firmware = make(LOOPS["riscv"], "rv32imc", tmp_path, suffix=".S")
     assert estimate(firmware, power_on(firmware).run({}, {})) is None

@@ -1,8 +1,8 @@
 """What changes of the flow cost on cores that foresee some of them, from how often each went which way.
 
 Two-bit counters: a branch that goes its rarer way was not foreseen. That is so for loops, which end once, and nearly so
-for branches that depend on data: with a chance p to be taken they are wrong in p q / (1 - 2 p q) of all cases, where q is
-1 - p.
+for branches that depend on data: with a chance p to be taken, and q = 1 - p, they are wrong in p q / (1 - 2 p q) of all
+cases.
 """
 
 from __future__ import annotations

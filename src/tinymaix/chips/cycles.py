@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tinymaix.chips import cycles_arm, cycles_riscv
+from tinymaix.chips import cycles_arm, cycles_m7, cycles_riscv
 from tinymaix.chips.emulate.machine import Emulation, Part
 from tinymaix.chips.firmware import Firmware
 from tinymaix.chips.trace import Code, Trace
-from tinymaix.cores.costs import Costs, Pipeline
+from tinymaix.cores.armv7em.cycles import CORTEX_M7
+from tinymaix.cores.costs import Costs, DualIssue, Pipeline
 from tinymaix.cores.rv32.cycles import CYCLES as RV32
 
-TABLES: dict[str, Costs | Pipeline] = {**cycles_arm.TABLES, **RV32}
+TABLES: dict[str, Costs | Pipeline | DualIssue] = {**cycles_arm.TABLES, "cortex-m7": CORTEX_M7, **RV32}
 """Cycle tables by the name of the core."""
 
 
@@ -41,7 +42,9 @@ def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
     if core not in TABLES or emulation.blocks is None or emulation.edges is None:
         return None
     trace = Trace(Code(firmware), emulation.blocks, emulation.edges)
-    model = cycles_riscv if core in RV32 else cycles_arm
-    total, spread = model.cycles(core, trace)
+    if core == "cortex-m7":
+        total, spread = cycles_m7.cycles(trace)
+    else:
+        total, spread = (cycles_riscv if core in RV32 else cycles_arm).cycles(core, trace)
     costs = TABLES[core]
     return Cycles(round(total), costs.error + spread / max(total, 1), costs.source)

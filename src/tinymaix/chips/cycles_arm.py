@@ -79,7 +79,7 @@ def _wide(half: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """What a cycle table asks of one instruction."""
 
     name: str
@@ -98,6 +98,8 @@ class _Step:
     writes: frozenset[int]
     shifted: bool
     """Whether a register is shifted before it is used."""
+    inline: frozenset[int]
+    """The registers that are shifted."""
     flags: bool
     """Whether it sets the flags."""
     to_pc: bool
@@ -117,13 +119,19 @@ def _disassembler() -> tuple[Any, Any]:
     return engine, arm
 
 
-@lru_cache(maxsize=1 << 16)
-def _block(core: str, code: bytes, alignment: int) -> _Block:
-    """The costs of a block on a core; `alignment` is its address modulo 4."""
+def decode(code: bytes, alignment: int) -> list[Step]:
+    """The instructions of a block. Raises ValueError where capstone does not know one."""
     engine, _ = _disassembler()
     steps = [_step(instruction) for instruction in engine.disasm(code, alignment)]
     if sum(step.size for step in steps) != len(code):
         raise ValueError(f"capstone cannot decode the code {code.hex()}.")
+    return steps
+
+
+@lru_cache(maxsize=1 << 16)
+def _block(core: str, code: bytes, alignment: int) -> _Block:
+    """The costs of a block on a core; `alignment` is its address modulo 4."""
+    steps = decode(code, alignment)
     costs = TABLES[core]
     low = high = 0
     for before, step in zip([None, *steps], steps, strict=False):
@@ -142,7 +150,7 @@ def _block(core: str, code: bytes, alignment: int) -> _Block:
     return _Block((low + high) / 2, spread, taken, last.to_pc and not last.conditional)
 
 
-def _split_runs(steps: Sequence[_Step], address: int) -> int:
+def _split_runs(steps: Sequence[Step], address: int) -> int:
     """How often three or more 32-bit instructions in a row lie across two words each."""
     runs = length = 0
     for step in steps:
@@ -152,7 +160,7 @@ def _split_runs(steps: Sequence[_Step], address: int) -> int:
     return runs
 
 
-def _own(costs: Costs, step: _Step) -> tuple[int, int]:
+def _own(costs: Costs, step: Step) -> tuple[int, int]:
     """Lowest and highest cycles of an instruction between two that have nothing to do with it."""
     if step.single:
         store = costs.store_indexed if step.indexed else costs.store
@@ -162,7 +170,7 @@ def _own(costs: Costs, step: _Step) -> tuple[int, int]:
     return costs.others.get(step.name, (1, 1))
 
 
-def _wait(costs: Costs, before: _Step, step: _Step) -> int:
+def _wait(costs: Costs, before: Step, step: Step) -> int:
     """Cycles that an instruction takes more (or less) because of the one before it."""
     wait = -1 if _folds(costs, before, step) else 0
     if before.name in costs.late or (before.shifted and "shifted" in costs.late):
@@ -181,14 +189,14 @@ def _wait(costs: Costs, before: _Step, step: _Step) -> int:
     return wait
 
 
-def _folds(costs: Costs, before: _Step, step: _Step) -> bool:
+def _folds(costs: Costs, before: Step, step: Step) -> bool:
     """Whether an instruction issues together with the one before it."""
     if before.size != 2 or step.size != 2:
         return False
     return costs.folded_it if step.name == "it" else costs.folded_branch and step.to_pc and not step.words
 
 
-def _refill(costs: Costs, step: _Step) -> int:
+def _refill(costs: Costs, step: Step) -> int:
     if step.name == "bl":
         return costs.link
     if step.name in ("b", "cbz", "cbnz"):
@@ -196,7 +204,7 @@ def _refill(costs: Costs, step: _Step) -> int:
     return costs.loaded if step.words or step.name in ("tbb", "tbh") else costs.register
 
 
-def _step(instruction: Any) -> _Step:
+def _step(instruction: Any) -> Step:
     _, arm = _disassembler()
     name, operands = instruction.insn_name(), instruction.operands
     named = [operand for operand in operands if operand.type == arm.ARM_OP_REG]
@@ -212,7 +220,7 @@ def _step(instruction: Any) -> _Step:
     bases = {memory.base} - {arm.ARM_REG_PC} if memory is not None else set()
     bases |= {arm.ARM_REG_SP} if name in STACK else {named[0].reg} if name in LISTS else set()
     branch = name in ("b", "bl", "bx", "blx", "cbz", "cbnz", "tbb", "tbh")
-    return _Step(
+    return Step(
         name=name + "s" * (name == "mul" and instruction.size == 2) + "2" * (name == "vmov" and len(named) > 2),
         size=instruction.size,
         words=sum(2 if arm.ARM_REG_D0 <= register <= arm.ARM_REG_D31 else 1 for register in moved),
@@ -223,6 +231,7 @@ def _step(instruction: Any) -> _Step:
         early=frozenset(early),
         writes=frozenset(writes),
         shifted=not moved and name not in PLAIN_SHIFTS and any(operand.shift.type for operand in operands),
+        inline=frozenset(operand.reg for operand in named if operand.shift.type),
         flags=bool(instruction.update_flags),
         to_pc=branch or arm.ARM_REG_PC in writes,
         conditional=instruction.cc not in (arm.ARM_CC_AL, arm.ARM_CC_INVALID) or name in ("cbz", "cbnz"),

@@ -99,3 +99,17 @@ class Pipeline:
     store_late: bool = False
     """Whether a store needs its data a cycle later than its address."""
     usual: int = 1
+
+
+@dataclass(frozen=True)
+class DualIssue:
+    """An in-order core that starts up to two instructions a cycle (chips/cycles_m7.py has its rules)."""
+
+    source: str
+    error: float
+    branches: Branches
+    late: Mapping[str, int]
+    """From the start of an instruction to that of one that uses its result, by capstone's name; else 1. Operands that
+    are shifted, multiplied words just loaded and addresses are needed a cycle earlier."""
+    alone: Mapping[str, Range]
+    """Instructions that nothing starts together with, and their cycles."""

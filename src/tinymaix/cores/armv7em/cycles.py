@@ -1,4 +1,4 @@
-"""Cycles of Cortex-M4 and M33. The M7 has none: it issues two instructions a cycle and no manual says which.
+"""Cycles of Cortex-M4, M33 and M7.
 
 Cortex-M4: the manual (Arm 100166, table 3-1, section 3.3.2 and, for the FPU, table 7-1). Pipeline refill, stores and
 pipelined loads as for the Cortex-M3 (see armv7m/cycles.py; the measurements are on an STM32F407), but every
@@ -9,11 +9,15 @@ Cortex-M33: its manual (Arm 100230) has no table. Measured on an RP2350 (jnk0le,
 n words take n cycles; what is loaded, multiplied, or computed from a shifted register is ready a cycle later than other
 results, except to be stored or accumulated to; a 16-bit branch issues together with a 16-bit instruction before it.
 What a taken branch to a register's address costs and how long PC takes from memory is not published.
+
+Cortex-M7: its manual has none either. Measured on an STM32H743 (jnk0le, cortex_m7.md): which instructions start
+together (see chips/cycles_m7.py), and that a multiplication's result and a loaded byte or half word are ready a cycle
+later than a loaded word; a branch that was not foreseen takes 6 or 8 cycles more. Divisions as on the M4.
 """
 
 from __future__ import annotations
 
-from tinymaix.cores.costs import Costs, Range
+from tinymaix.cores.costs import Branches, Costs, DualIssue, Range
 
 FLOAT_MACS = ("vmla", "vmls", "vnmla", "vnmls", "vfma", "vfms", "vfnma", "vfnms")
 FLOAT_LATE = frozenset({"vadd", "vsub", "vmul", "vnmul", "vdiv", "vsqrt", "vcvt", *FLOAT_MACS})
@@ -78,3 +82,19 @@ CYCLES = {
     ),
 }
 """By the name of the core."""
+
+CORTEX_M7 = DualIssue(
+    source="measurements of jnk0le on an STM32H743; the Cortex-M7 manual has no table",
+    error=0.12,
+    branches=Branches("counters", wrong=7, taken=0, jump=0, indirect=7, back=7),
+    late={
+        **dict.fromkeys(MULTIPLY | {"muls"}, 2),
+        **dict.fromkeys(("ldrb", "ldrh", "ldrsb", "ldrsh", "vldr"), 2),
+        **dict.fromkeys(("vadd", "vsub", "vmul", "vnmul", "vcvt", "vmov"), 3),
+        **dict.fromkeys(("vfma", "vfms", "vfnma", "vfnms"), 5),
+        **dict.fromkeys(("vmla", "vmls", "vnmla", "vnmls"), 6),
+    },
+    alone={"sdiv": (2, 12), "udiv": (2, 12), "vdiv": (16, 16), "vsqrt": (14, 14), "vmov2": (1, 1), "mrs": (1, 2)}
+    | {"msr": (1, 2), "dmb": (1, 4), "dsb": (1, 4), "isb": (8, 12)},
+)
+"""The core that starts two instructions a cycle."""
