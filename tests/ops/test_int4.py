@@ -72,9 +72,9 @@ def test_compiled() -> None:
 @pytest.mark.parametrize("chip", ["cortex-m4", "avr5"])
 def test_flash_holds_them_packed(chip: str) -> None:
     """Also where the core has kernels of its own, unless speed is all that counts: then it unpacks them in flash."""
-    graph = layer(Conv2D(), (1, 4, 4, 16), (32, 1, 1, 16), 0, 32, 5)
+    graph = layer(Conv2D(), (1, 4, 4, 16), (80, 1, 1, 16), 0, 80, 5)
     found = {o: Deployment(graph, find_chip(chip), optimize=o).bench() for o in ("balanced", "speed")}
     assert all(bench.bit_exact for bench in found.values())
-    assert found["balanced"].flash.weights == 32 * 16 // 2 + 32 * (4 + 4 + 1)
+    assert found["balanced"].flash.weights == 80 * 16 // 2 + 80 * (4 + 4 + 1)
     if chip == "cortex-m4":
-        assert found["speed"].flash.weights > 32 * 16
+        assert found["speed"].flash.weights > 80 * 16

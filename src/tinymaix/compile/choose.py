@@ -15,6 +15,9 @@ from tinymaix.ops.emit import Call, Implementation, Kernel
 from tinymaix.ops.int4 import has_int4_weights
 from tinymaix.plan import row_lead
 
+FEW = 1024
+"""Weights up to which packing saves less flash than it is worth."""
+
 Chooser = Callable[[Node, Core, str], Sequence[Implementation]]
 """(node, core, optimize) -> the core's own ways to compute the node, the best guess first; none where only the
 portable kernel serves."""
@@ -24,7 +27,7 @@ def kernels_module(core: Core) -> ModuleType | None:
     """``cores/<family>/kernels.py``, which a family that is content with the portable kernels does not have.
 
     It may define ``KERNELS``: functions by the name of the portable function that each replaces, with its prototype and
-    its bits; and ``CHOOSERS``: a `Chooser` by the kind of operator.
+    its bits; ``CHOOSERS``: a `Chooser` by the kind of operator; and ``INT4_CHOOSERS``, for layers of int4 weights.
     """
     module = f"tinymaix.cores.{core.family}.kernels"
     return import_module(module) if find_spec(module) else None
@@ -38,11 +41,11 @@ def core_kernels(core: Core) -> Mapping[str, Kernel]:
 def variants(node: Node, core: Core, optimize: str) -> list[Implementation]:
     """Every way to compute the node on the core, the best guess first, the portable one last.
 
-    Weights of 4 bits are unpacked in flash, for the core's own kernels, only where speed is all that counts.
+    Weights of 4 bits stand in flash as int8, for the core's kernels for those, where they are few or speed is all that
+    counts.
     """
-    if has_int4_weights(node) and optimize != "speed":
-        return [portable(node)]
-    choosers: Mapping[str, Chooser] = getattr(kernels_module(core), "CHOOSERS", {})
+    packed = has_int4_weights(node) and optimize != "speed" and (optimize == "flash" or node.input(1).elements > FEW)
+    choosers: Mapping[str, Chooser] = getattr(kernels_module(core), "INT4_CHOOSERS" if packed else "CHOOSERS", {})
     chooser = choosers.get(node.op.kind)
     return [*(chooser(node, core, optimize) if chooser else ()), portable(node)]
 

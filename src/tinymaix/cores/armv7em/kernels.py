@@ -8,7 +8,7 @@ from tinymaix.cores.armv7em.conv import choose_conv_2d
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.elementwise import LOOKUP_QUADS, choose_sum, choose_with_constant
 from tinymaix.cores.armv7em.fully_connected import choose_fully_connected
-from tinymaix.cores.armv7em.int4 import DOT_UNPACKED_DSP
+from tinymaix.cores.armv7em.int4 import choose_int4
 from tinymaix.cores.armv7em.multiply import choose_mul
 from tinymaix.cores.armv7em.pooling import choose_average_pool_2d, choose_max_pool_2d, choose_mean
 from tinymaix.cores.core import Core
@@ -28,5 +28,8 @@ CHOOSERS: Mapping[str, Callable[[Node, Core, str], Sequence[Implementation]]] = 
     **dict.fromkeys(("MAXIMUM", "MINIMUM"), choose_with_constant),
 }
 
-KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (LOOKUP_QUADS, DOT_UNPACKED_DSP)}
+INT4_CHOOSERS: Mapping[str, Callable[[Node, Core, str], Sequence[Implementation]]] = {"CONV_2D": choose_int4}
+"""For layers whose weights are int4."""
+
+KERNELS: Mapping[str, Kernel] = {LOOKUP_QUADS.name: LOOKUP_QUADS}
 """In place of the portable functions of these names."""
