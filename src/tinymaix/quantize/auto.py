@@ -1,6 +1,6 @@
 """Find a scheme: try what may help, step by step, and take the cheapest that keeps to the limits and loses little.
 
-The order is that of cost: how ranges are found, equalization, biases and rounding cost the chip nothing; int4 weights
+The order is that of cost: biases, how ranges are found, equalization and rounding cost the chip nothing; int4 weights
 save flash; int16 activations cost RAM and time. A step goes on from the best so far, and int4 and int16 are given to
 single layers by sensitivity where all layers would be too many or too few. At most `MOST_TRIALS`, always the same ones.
 """
@@ -147,13 +147,16 @@ def auto(
     calibration, measured, notes = _divided(samples, test)
     search = _Search(graph, calibration, measured, limits, measure, progress or (lambda sentence: None))
     plain = base or Scheme()
+    search.try_scheme(plain)
+    search.try_scheme(replace(plain, correct_bias=True))  # early, as shifted channels hide what else matters
+    start = search.ordered()[0].scheme
     for method in RANGES:
-        search.try_scheme(replace(plain, ranges=method))
-    for scheme in [plain, *(trial.scheme for trial in search.ordered()[:2])]:
+        search.try_scheme(replace(start, ranges=method))
+    for scheme in (start, search.ordered()[0].scheme):
         search.try_scheme(replace(scheme, equalize=True))
     best = search.ordered()[0].scheme
     search.try_scheme(replace(best, correct_bias=True))
-    search.try_scheme(replace(best, round="learned"))
+    search.try_scheme(replace(best, correct_bias=False, round="learned"))
     best = search.ordered()[0].scheme
     _wider(search, best)
     _smaller(search, best)

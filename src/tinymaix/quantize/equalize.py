@@ -28,7 +28,7 @@ REACH = 1e6
 """The largest ratio of two factors of one stream."""
 NEAR = 1 - 1e-5
 """A channel whose largest value is this close to where it saturates does saturate."""
-HEADROOM = 0.8
+HEADROOM = 0.5
 """The part of a RELU6's range that channels which it does not clamp on the samples may take."""
 
 Ranges = Mapping[int, tuple[Array, Array]]
