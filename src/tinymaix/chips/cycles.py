@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tinymaix.chips import cycles_arm, cycles_m7, cycles_riscv
 from tinymaix.chips.emulate.machine import Emulation, Part
 from tinymaix.chips.firmware import Firmware
+from tinymaix.chips.flash import waits
 from tinymaix.chips.trace import Code, Trace
 from tinymaix.cores.armv7em.cycles import CORTEX_M7
 from tinymaix.cores.costs import Costs, DualIssue, Pipeline
@@ -31,6 +32,8 @@ class Cycles:
     """Estimated relative error: 0.1 means that the chip is expected within 10 % either way."""
     source: str
     """Where the costs of the instructions come from."""
+    flash: int = 0
+    """How many of the cycles are waits for the flash."""
 
 
 def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
@@ -46,5 +49,7 @@ def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
         total, spread = cycles_m7.cycles(trace)
     else:
         total, spread = (cycles_riscv if core in RV32 else cycles_arm).cycles(core, trace)
-    costs = TABLES[core]
-    return Cycles(round(total), costs.error + spread / max(total, 1), costs.source)
+    flash = waits(firmware.chip, trace, total)
+    cycles = total + flash.cycles
+    error = TABLES[core].error + (spread + flash.spread) / max(cycles, 1)
+    return Cycles(round(cycles), error, TABLES[core].source, round(flash.cycles))
