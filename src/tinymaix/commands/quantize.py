@@ -35,7 +35,9 @@ def register(add: Add) -> None:
     )  # fmt: skip
     add_model(command)
     command.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help="a .tflite or .tmdl")
-    command.add_argument("--type", choices=("int", *FLOATS), default="int", help="fp kinds are a .tmdl, without data")
+    command.add_argument(
+        "--type", choices=("int", *FLOATS), default="int", help="fp kinds are a .tmdl and need no data"
+    )
     add_data(command)
     command.add_argument("--activations", choices=ACTIVATIONS, default="int8", help="default: int8")
     command.add_argument("--weights", choices=WEIGHTS, default="int8", help="default: int8")
