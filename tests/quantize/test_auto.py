@@ -122,6 +122,6 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "schemes" in text
     assert "on 30 samples" in text
     assert read_model(out).outputs[0].dtype == np.int8
-    assert "points lost against flash" in page.read_text(encoding="utf-8")
+    assert "points lost against flash, bytes" in page.read_text(encoding="utf-8")
     assert main([*asked, "20000", "--max-cycles", "5"]) == 2
     assert "--chip" in capsys.readouterr().err

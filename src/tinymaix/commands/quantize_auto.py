@@ -99,7 +99,8 @@ def page(graph: Graph, result: AutoResult) -> Page:
     page.text(f"Taken: {words(result.best.scheme)}; {result.best.agreement.text()}.").points(result.notes)
     page.table(header, rows, "* is on the front; > was taken")
     front = {id(t) for t in result.front}
-    for name in ("cycles", "flash", "ram"):
+    words_of = {"cycles": "cycles", "flash": "flash, bytes", "ram": "RAM, bytes"}
+    for name in words_of:
         points: dict[str, list[tuple[float, float]]] = {"others": [], "on the front": [], "taken": []}
         for t in result.trials:
             cost = getattr(t.cost, name)
@@ -107,5 +108,5 @@ def page(graph: Graph, result: AutoResult) -> Page:
                 group = "taken" if t is result.best else "on the front" if id(t) in front else "others"
                 points[group].append((float(cost), max(t.loss, 0.0)))
         if any(points.values()):
-            page.scatter(f"points lost against {name}", points, name, "points lost")
+            page.scatter(f"points lost against {words_of[name]}", points, words_of[name], "points lost")
     return page
