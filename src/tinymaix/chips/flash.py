@@ -49,7 +49,10 @@ def waits(chip: Chip, trace: Trace, cycles: float) -> Waits:
 
 
 def _read_ahead(chip: Chip, trace: Trace, blocks: dict[tuple[int, int], int], cycles: float) -> Waits:
-    """Waits where each line is read while the one before it is executed, or, where nothing reads ahead, half so."""
+    """Waits where each line is read while the one before it is executed.
+
+    Cores read ahead by themselves; how far is less certain than where the flash does it.
+    """
     wait = chip.wait_states or 0
     executed = sum(size * times for (_, size), times in trace.blocks.items())
     lines = sum(size * times for (_, size), times in blocks.items()) / chip.flash_line
@@ -57,7 +60,7 @@ def _read_ahead(chip: Chip, trace: Trace, blocks: dict[tuple[int, int], int], cy
     overlapped, exposed = lines * max(0.0, 1 + wait - pace), lines * wait
     doubt = 0.0 if chip.accelerator == "prefetch" else (exposed - overlapped) / 2
     taken = sum(times - trace.falls(*key) for key, times in blocks.items())
-    return Waits(overlapped + doubt + 1.5 * taken * wait, doubt + taken * wait / 2)
+    return Waits(overlapped + 1.5 * taken * wait, doubt + taken * wait / 2)
 
 
 def _missed(trace: Trace, blocks: dict[tuple[int, int], int], line: int, room: int) -> float:
