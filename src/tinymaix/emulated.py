@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class FunctionCost:
     calls: int
     instructions: int
     cycles: int | None
+    """Modelled ones are estimated for each function and scaled to the whole, in which caches are shared."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def emulate(
         total = estimate(firmware, Part(run.instructions, None, run.blocks, run.edges))
     except ValueError as error:  # code that the file does not hold, or that cannot be decoded
         total = str(error)
-    costs = _costs(program, firmware, run, isinstance(total, Cycles))
+    costs = _costs(program, firmware, run, total.cycles if isinstance(total, Cycles) else None)
     return _result(program, chip, run, total, costs, stack, others, board.start.how)
 
 
@@ -169,8 +170,8 @@ def _firmware(program: Program, chip: Chip) -> Firmware:
     return Firmware(program.path, chip, symbols, program.flash, program.static_ram)
 
 
-def _costs(program: Program, firmware: Firmware, run: Run, modelled: bool) -> list[FunctionCost]:
-    """The blocks and edges of each function, and what they cost."""
+def _costs(program: Program, firmware: Firmware, run: Run, cycles: int | None) -> list[FunctionCost]:
+    """What the blocks and edges of each function cost, out of the cycles of all."""
     functions = Functions(program)
     names = {address: functions.at(address) for address, _ in run.blocks}
     blocks: defaultdict[str, dict[tuple[int, int], int]] = defaultdict(dict)
@@ -185,8 +186,11 @@ def _costs(program: Program, firmware: Firmware, run: Run, modelled: bool) -> li
     costs = []
     for name, own in blocks.items():
         instructions = sum(times * run.lengths[block] for block, times in own.items())
-        model = estimate(firmware, Part(instructions, None, own, edges[name])) if modelled else None
+        model = None if cycles is None else estimate(firmware, Part(instructions, None, own, edges[name]))
         costs.append(FunctionCost(name, calls[name], instructions, model.cycles if model else None))
+    if cycles is not None:
+        alone = max(1, sum(cost.cycles or 0 for cost in costs))
+        costs = [replace(cost, cycles=round((cost.cycles or 0) * cycles / alone)) for cost in costs]
     return sorted(costs, key=lambda cost: (-(cost.cycles or cost.instructions), cost.name))
 
 

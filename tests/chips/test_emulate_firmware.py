@@ -128,6 +128,7 @@ def test_a_cortex_m_program_from_reset_to_exit(tmp_path: Path) -> None:
     assert result.stack == 12  # three registers that work pushes
     assert result.cycles is not None
     assert result.milliseconds == pytest.approx(result.cycles / 48e3)
+    assert sum(f.cycles or 0 for f in result.functions) == pytest.approx(result.cycles, abs=1)
     assert {f.name: (f.calls, f.instructions) for f in result.functions} == {"work": (1, work), "reset": (1, 6)}
     assert result.unknown == {}
 
