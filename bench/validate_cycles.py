@@ -5,19 +5,26 @@
 
 CoreMark's figures are compared as they are: compiled by gcc with the published flag where that is known, else by gcc
 and clang with -O2 and -O3, a range whose middle is compared. Our own loops do work of the same kind but not the same
-work, so only their ratios from chip to chip count: they are scaled to agree in the median. The last table says how fast
-the emulator runs.
+work, so only their ratios from chip to chip count: they are scaled to agree in the median.
+
+    python bench/validate_cycles.py --context           TinyMaix's table of boards beside our device library
+
+Those are other kernels on boards with unknown compilers: context, from TM_OPT0 with -O2 to TM_OPT1 with -O3. The last
+table says how fast the emulator runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import statistics
+import struct
+import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +36,24 @@ from tinymaix.chips.cycles import estimate
 from tinymaix.chips.emulate import open_machine
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+BOARDS = {
+    "STM32H750": "stm32h743zi",
+    "STM32G474RE": "stm32g474re",
+    "STM32F411CE": "stm32f411ce",
+    "STM32L496": "stm32l496zg",
+    "NRF52832": "nrf52832",
+    "AT32F403A": "at32f403a",
+    "MM32F3270": "mm32f3270",
+    "STM32F103RC": "stm32f103rc",
+    "RP2040": "rp2040",
+    "SAMD21G18": "samd21g18",
+    "CH32V307": "ch32v307vc",
+    "ESP32-C3": "esp32c3",
+    "BL808's E907": "bl808-e907",
+    "PicoRV32(GW2A)": "picorv32-gw2a",
+}
+"""Rows of benchmark_chips.csv whose cores have a model."""
 OPTIMIZE = {"-O2": "balanced", "-O3": "speed"}
 
 
@@ -209,6 +234,31 @@ def sequences(console: Console, scratch: Path) -> None:
     console.print(summary("sequences", errors))
 
 
+def context(console: Console, scratch: Path) -> None:
+    """Print the milliseconds of cifar10 on the boards that TinyMaix was measured on."""
+    from tests.conftest import SHARED
+    from tests.device.arch import FULL, Device, Target, expected, shipped
+
+    model = next(path for path in shipped() if path.stem == "cifar10_q")
+    (x, y), *_ = expected(model)
+    with (SHARED / "reference" / "benchmark_chips.csv").open(encoding="utf-8") as stream:
+        published = {row["chip"]: row for row in csv.DictReader(stream)}
+    table = Table("board", "core", "TM_OPT0 -O2, ms", "TM_OPT1 -O3, ms", "published, ms", title="cifar10, int8")
+    for board, name in BOARDS.items():
+        chip, row, figures = find_chip(name), published[board], []
+        for level, optimize in ((0, "balanced"), (1, "speed")):
+            folder = scratch / f"{chip.core.name}-{level}"
+            device = Device(Target(chip.core.name, "CPU", level, room=FULL[0].room, optimize=optimize), folder)
+            device.load(model.read_bytes())
+            writes = {"tm_input": x.tobytes(), "tm_command": struct.pack("<2I", 1, 0)}
+            run = device.machine.run(writes, {"tm_output": len(y)})
+            modelled = estimate(replace(device.firmware, chip=chip), run)
+            assert modelled is not None
+            figures.append(f"{modelled.cycles / float(row['freq_mhz']) / 1e3:.0f}")
+        table.add_row(board, chip.core.name, *figures, row["cifar_ms"])
+    console.print(table)
+
+
 def speed(console: Console, program: Path, scratch: Path) -> None:
     """Print how fast the emulator runs our loops."""
     table = Table("core", "million instructions/s, counted", "with cycles", title="Emulation")
@@ -228,6 +278,7 @@ def speed(console: Console, program: Path, scratch: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coremark", type=Path, metavar="FOLDER", help="a checkout of EEMBC's CoreMark")
+    parser.add_argument("--context", action="store_true", help="TinyMaix's boards as well")
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -240,6 +291,8 @@ def main() -> None:
             parts = [options.coremark / f"core_{part}.c" for part in ("list_join", "matrix", "state", "util")]
             program = Program([*parts, scratch / "glue.c"], [scratch, options.coremark], scratch / "coremark")
             scores(console, program, CORRECT)
+        if options.context:
+            context(console, scratch)
         speed(console, HERE / "loops.c", scratch)
 
 
