@@ -13,10 +13,12 @@ from tinymaix.graph import Array, Graph, ModelError, Node, Tensor
 from tinymaix.ops.add import Add
 from tinymaix.ops.average_pool_2d import AveragePool2D
 from tinymaix.ops.base import Operator
+from tinymaix.ops.batch_matmul import BatchMatMul
 from tinymaix.ops.concatenation import Concatenation
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.fully_connected import FullyConnected
+from tinymaix.ops.functions import Abs, Cos, Elu
 from tinymaix.ops.gelu import Gelu
 from tinymaix.ops.hard_swish import HardSwish
 from tinymaix.ops.leaky_relu import LeakyRelu
@@ -28,12 +30,15 @@ from tinymaix.ops.minimum import Minimum
 from tinymaix.ops.mul import Mul
 from tinymaix.ops.pad import Pad
 from tinymaix.ops.prelu import Prelu
+from tinymaix.ops.reduce import Sum
 from tinymaix.ops.relu import Relu
 from tinymaix.ops.relu6 import Relu6
 from tinymaix.ops.relu_n1_to_1 import ReluN1To1
 from tinymaix.ops.reshape import Reshape
 from tinymaix.ops.resize_nearest_neighbor import ResizeNearestNeighbor
+from tinymaix.ops.slice import Slice
 from tinymaix.ops.softmax import Softmax
+from tinymaix.ops.squared_difference import SquaredDifference
 from tinymaix.ops.sub import Sub
 from tinymaix.ops.tanh import Tanh
 from tinymaix.ops.transpose import Transpose
@@ -107,6 +112,11 @@ ONE = (
     Logistic(),
     Tanh(),
     Softmax(2.0),
+    Elu(),
+    Abs(),
+    Sum((1, -1)),
+    Slice((0, 1, 0, 2), (1, 4, 5, 2)),
+    Transpose((0, 3, 1, 2)),
     AveragePool2D((3, 2), (2, 1), (1, 1, 0, 1)),
     MaxPool2D((3, 2), (2, 1), (1, 1, 0, 1)),
     Mean((1, 2)),
@@ -115,7 +125,7 @@ ONE = (
     ResizeNearestNeighbor((12, 10)),
     Reshape((1, -1)),
 )
-TWO = (Add("relu"), Sub(), Mul(), Maximum(), Minimum(), Concatenation(3), Prelu())
+TWO = (Add("relu"), Sub(), Mul(), Maximum(), Minimum(), SquaredDifference(), Concatenation(3), Prelu())
 
 
 def check_rule(graph: Graph) -> None:
@@ -145,6 +155,12 @@ def test_rules_of_two_inputs(op: Operator) -> None:
         check_rule(_elementwise(op, SHAPE, SHAPE)[0])
     if not isinstance(op, Concatenation):
         check_rule(_elementwise(op, SHAPE, (4,), constant=True)[0])
+
+
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_the_rule_of_matrix_products(adjoint: bool) -> None:
+    other = (1, 6, 3, 4) if adjoint else (1, 6, 4, 3)
+    check_rule(_elementwise(BatchMatMul(adjoint_b=adjoint), SHAPE, other)[0])
 
 
 LAYERS = (
@@ -205,9 +221,9 @@ def test_targets_are_learned_where_labels_are_floats() -> None:
 def test_what_has_no_gradient_is_a_sentence() -> None:
     net = Net((1, 4, 4, 2))
     net.layer(Conv2D(), 3)
-    net.add(Transpose((0, 3, 1, 2)))
+    net.add(Cos())
     graph = net.graph()
-    with pytest.raises(ModelError, match=r"TRANSPOSE 'transpose_1' cannot be trained through; what can is ADD"):
+    with pytest.raises(ModelError, match=r"COS 'cos_1' cannot be trained through; what can is ABS, ADD"):
         fine_tune(graph, random_samples(graph, 4))
 
 

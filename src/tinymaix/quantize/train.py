@@ -105,7 +105,10 @@ def _train(
             say(f"training: batch {done} of {rounds}, epoch {epoch + 1}, loss {losses[-1]:.4g}")
             rows = mixed[first : first + batch]
             optimizer.zero_grad()
-            torch.autograd.backward(trainer.loss(trainer.forward(_rows(samples, rows)), targets[rows]))
+            loss = trainer.loss(trainer.forward(_rows(samples, rows)), targets[rows])
+            if not loss.requires_grad:
+                raise ModelError(f"no layer that can be trained leads to output '{trainer.graph.outputs[0].name}'")
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
         losses.append(trainer.loss_of(samples, targets, held, batch))

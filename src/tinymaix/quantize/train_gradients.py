@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -110,6 +111,22 @@ def _resize(op: Any, node: Node, inputs: Values) -> torch.Tensor:
     return functional.interpolate(_images(node, inputs[0]), size, mode="nearest").permute(0, 2, 3, 1)
 
 
+def _moved(op: Any, node: Node, inputs: Values) -> torch.Tensor:
+    """Elements of the one computed input, from where the operator takes them."""
+    places = np.arange(node.input(0).elements).reshape(node.input(0).shape)
+    taken = op.reference(node, [places, *(t.data for t in node.present[1:])])[0]
+    return inputs[0].reshape(inputs[0].shape[0], -1)[:, torch.from_numpy(np.ascontiguousarray(taken).reshape(-1))]
+
+
+def _sum(op: Any, node: Node, inputs: Values) -> torch.Tensor:
+    return inputs[0].sum([1 + axis for axis in op.reduced(len(node.input(0).shape))])
+
+
+def _batch_matmul(op: Any, node: Node, inputs: Values) -> torch.Tensor:
+    a, b = inputs
+    return torch.matmul(a.mT if op.adjoint_a else a, b.mT if op.adjoint_b else b)
+
+
 def _unary(function: Callable[[torch.Tensor], torch.Tensor]) -> Rule:
     return lambda op, node, inputs: function(inputs[0])
 
@@ -123,6 +140,10 @@ def _binary(function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> R
     return rule
 
 
+MOVES = (
+    "SLICE", "STRIDED_SLICE", "TRANSPOSE", "TILE", "BROADCAST_TO", "MIRROR_PAD", "DEPTH_TO_SPACE", "SPACE_TO_DEPTH",
+)  # fmt: skip
+
 RULES: dict[str, Rule] = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
@@ -133,11 +154,17 @@ RULES: dict[str, Rule] = {
     "PAD": _pad,
     "CONCATENATION": _concatenation,
     "RESIZE_NEAREST_NEIGHBOR": _resize,
+    "SUM": _sum,
+    "BATCH_MATMUL": _batch_matmul,
     "ADD": _binary(torch.add),
     "SUB": _binary(torch.sub),
     "MUL": _binary(torch.mul),
     "MAXIMUM": _binary(torch.maximum),
     "MINIMUM": _binary(torch.minimum),
+    "SQUARED_DIFFERENCE": _binary(lambda a, b: (a - b).square()),
+    "ABS": _unary(torch.abs),
+    "ELU": _unary(functional.elu),
+    "RSQRT": _unary(torch.rsqrt),
     "RELU": _unary(torch.relu),
     "RELU6": _unary(functional.relu6),
     "RELU_N1_TO_1": _unary(functional.hardtanh),
@@ -150,5 +177,18 @@ RULES: dict[str, Rule] = {
     "SOFTMAX": lambda op, node, inputs: torch.softmax(op.beta * inputs[0], -1),
     "QUANTIZE": _unary(lambda x: x),
     "DEQUANTIZE": _unary(lambda x: x),
+    **dict.fromkeys(
+        (
+            "SLICE",
+            "STRIDED_SLICE",
+            "TRANSPOSE",
+            "TILE",
+            "BROADCAST_TO",
+            "MIRROR_PAD",
+            "DEPTH_TO_SPACE",
+            "SPACE_TO_DEPTH",
+        ),
+        _moved,
+    ),
 }
 """By kind of operator; layers get real inputs, weights and a bias."""
