@@ -183,13 +183,13 @@ def test_run_by_steps(digit: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_inspect_for_a_chip(capsys: pytest.CaptureFixture[str]) -> None:
-    """What computes each layer: the core's kernels on a Cortex-M4, portable C on a RISC-V core."""
+    """What computes each layer: the core's kernels on a Cortex-M4, portable C on an AVR."""
     ways = {}
-    for chip in ("cortex-m4", "rv32imc"):
+    for chip in ("cortex-m4", "atmega328p"):
         assert main(["inspect", str(MODEL), "--chip", chip, "--json"]) == 0
         ways[chip] = {layer["way"] for layer in json.loads(capsys.readouterr().out)["layers"]}
     assert any("channels a turn" in way for way in ways["cortex-m4"])
-    assert ways["rv32imc"] == {"portable C"}
+    assert "portable C" in ways["atmega328p"]
     assert main(["inspect", str(MODEL), "--chip", "cortex-m4"]) == 0
     assert "computed by" in capsys.readouterr().out
 

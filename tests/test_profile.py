@@ -49,8 +49,10 @@ def test_layers_that_are_alike_cost_the_same(chip: str) -> None:
     nodes += [conv_node(nodes[2].output, 2, Conv2D(padding=(1, 1, 1, 1)), seed=4)]
     costs = bench(Graph(nodes, [x], [nodes[1].output, nodes[3].output], "alike"), chip).layers
     assert costs is not None
-    assert costs[1].instructions == pytest.approx(costs[2].instructions, rel=0.02)
-    assert costs[3].instructions < costs[2].instructions
+    wide = [cost.instructions for cost in costs if cost.shapes.endswith("8x8x4")]  # a plan may change the order
+    narrow = [cost.instructions for cost in costs if cost.shapes.endswith("8x8x2")]
+    assert wide == pytest.approx(wide[:1] * 3, rel=0.02)
+    assert narrow[0] < wide[0]
 
 
 def test_the_command_line_shows_layers(capsys: pytest.CaptureFixture[str]) -> None:
