@@ -42,6 +42,18 @@ ARMV6M: dict[str, tuple[str, int, int]] = {
     ),
     "call": ("mov r3, lr; bl 1f; bx r3; 1: bx lr", 1 + 4 + 3 + 3, 1 + 3 + 2 + 2),
     "call by register": ("mov r3, lr; ldr r1, =nothing; blx r1; bx r3", 1 + 2 + 3 + 3 + 3, 1 + 2 + 2 + 2 + 2),
+    "shifts by a register": ("lsls r1, r3; asrs r1, r3; rors r1, r3; bx lr", 6, 5),
+    "high registers": ("mov r12, r3; add r12, r3; mov r1, r12; bx lr", 6, 5),
+    "address": ("adr r1, 1f; nop; 1: bx lr", 5, 4),
+    "comparisons": ("cmp r1, #0; cmn r1, r3; tst r1, r3; bx lr", 6, 5),
+    "multiplications": ("muls r1, r3, r1; muls r1, r3, r1; bx lr", 5, 4),
+    "reverse and extend": ("rev16 r1, r3; revsh r1, r3; uxth r1, r3; sxtb r1, r3; bx lr", 7, 6),
+    "branches forward and backward": ("b 2f; 1: bx lr; 2: b 1b", 9, 6),
+    "nested loops": (
+        "movs r1, #3; 1: movs r3, #2; 2: subs r3, r3, #1; bne 2b; subs r1, r1, #1; bne 1b; bx lr",
+        1 + 3 * (1 + 2 + 3 + 1 + 1) + 2 * 3 + 1 + 3,
+        1 + 3 * (1 + 2 + 2 + 1 + 1) + 2 * 2 + 1 + 2,
+    ),
     "barriers": ("dmb; dsb; isb; bx lr", 15, 11),
     "special registers": ("mrs r1, apsr; msr apsr_nzcvq, r1; bx lr", 11, 8),
 }
