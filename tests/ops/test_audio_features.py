@@ -52,7 +52,7 @@ def sound(seed: int, count: int) -> Array:
     t = np.arange(count)
     tones = sum(np.sin(t * rng.uniform(0.01, 3) + rng.uniform(0, 6)) for _ in range(3))
     wave = (tones / 3 + rng.normal(0, 0.1, count)) * 2.0 ** rng.uniform(6, 14.5)
-    return np.clip(np.round(wave), -32768, 32767).astype(np.int16)
+    return np.asarray(np.clip(np.round(wave), -32768, 32767).astype(np.int16))
 
 
 @pytest.mark.parametrize("name", FRONTS)

@@ -44,8 +44,8 @@ def filter_bank() -> Graph:
     starts = np.cumsum([0, *widths])[:-1]
     rng = np.random.default_rng(4)
     weights = rng.integers(0, 4096, 10)
-    parts = [weights, 4096 - weights, 1 + starts, starts, widths]
-    constants = [tensor(f"c{i}", (len(p),), "int16", np.asarray(p)) for i, p in enumerate(parts)]
+    parts = [weights, 4096 - weights, 1 + starts, starts, np.array(widths)]
+    constants = [tensor(f"c{i}", p.shape, "int16", p) for i, p in enumerate(parts)]
     return graph_of(SignalFilterBank(3), [tensor("x", (12,), "uint32"), *constants], ["uint64"])
 
 
@@ -90,7 +90,7 @@ def loud_and_quiet(rng: np.random.Generator, shape: Shape, dtype: str) -> Array:
     info = np.iinfo(dtype)
     full = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
     shifts = rng.integers(0, info.bits, shape).astype(dtype)
-    return (full >> shifts).astype(dtype)
+    return np.asarray((full >> shifts).astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", ["int16", "int32"])

@@ -135,7 +135,7 @@ def test_the_wake_word_of_mlperf(shared: Path) -> None:
     )
     said = json.loads((folder / "data" / "sww_short_test.json").read_text())[0]["detection_windows"]
     sound = recording(folder / "data" / "sww_short_wav_easy10s.wav")
-    hops = np.array(steps(sound[None], MLPERF_WAKE_WORD.hop))[:, 0]
+    hops: Array = np.array(steps(sound[None], MLPERF_WAKE_WORD.hop))[:, 0]
     try:
         scores = tinymaix.run(graph, hops, on="host", steps=True)[0]
     except ToolError as error:
