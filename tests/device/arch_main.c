@@ -9,6 +9,7 @@ uint8_t tm_output[OUTPUT_SIZE];
 uint32_t tm_command[2]; /* 0: load, 1: run; length of the file */
 
 #define TENSORS 4
+#define COUNT(n) ((n) % 256 ? (n) : (n) / 256) /* of either byte order */
 
 static tm_mdl_t mdl;
 static tm_mat_t in[TENSORS];
@@ -20,7 +21,7 @@ int tm_main(void)
     tm_err_t err;
     if (tm_command[0] == 0) {
         const tm_mdlbin_t *b = (const tm_mdlbin_t *)tm_file;
-        if (b->input_cnt > TENSORS || b->output_cnt > TENSORS)
+        if (COUNT(b->input_cnt) > TENSORS || COUNT(b->output_cnt) > TENSORS)
             return TM_ERR_UNSUPPORT;
         return (int)tm_load_n(&mdl, tm_file, tm_command[1], tm_buffer, sizeof(tm_buffer), NULL, in);
     }
