@@ -11,8 +11,9 @@ from tinymaix.chips import find_chip
 from tinymaix.chips.build import build
 from tinymaix.chips.emulate import open_machine
 from tinymaix.cores.armv7em.assembly import assembly
-from tinymaix.cores.armv7em.requantize import FINISHED_S8, finish_lines, twin_finish
+from tinymaix.cores.armv7em.requantize import finish_lines, twin_finish
 from tinymaix.cores.exact_high import HighRequant, prove_high
+from tinymaix.cores.finish import FINISHED_S8
 from tinymaix.ops.fixed_point import quantize_multipliers
 
 SUMS = 500

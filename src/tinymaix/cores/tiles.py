@@ -16,9 +16,9 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.gather import window
-from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.core import Core
+from tinymaix.cores.finish import clamped
+from tinymaix.cores.gather import window
 from tinymaix.cores.tiles_c import rows_kernel, tile_kernel, windows_kernel
 from tinymaix.cores.tiles_depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.tiles_finish import Finish, finish_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW
+from tinymaix.cores.gather import GATHER_WINDOW
 from tinymaix.cores.tiles_finish import Finish
 from tinymaix.ops.emit import SMALL, Kernel
 

@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.core import Core
+from tinymaix.cores.finish import clamped
 from tinymaix.cores.tiles_finish import Finish, finish_of
 from tinymaix.graph import Node
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import CENTERED, PLAIN, SIGNED, HighRequant, prove_high_node
+from tinymaix.cores.finish import FINISHED_S8
 from tinymaix.graph import Array, Node
 from tinymaix.ops.accumulate import multipliers
 from tinymaix.ops.emit import Kernel

@@ -15,14 +15,14 @@ import numpy as np
 
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.fully_connected import one_row
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW, window
 from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream, forms
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
-from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.armv7em.winograd import serves, winograd
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high_node
+from tinymaix.cores.finish import clamped
+from tinymaix.cores.gather import GATHER_WINDOW, window
 from tinymaix.graph import Node, Tensor
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D

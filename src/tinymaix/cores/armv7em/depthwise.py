@@ -18,9 +18,9 @@ from tinymaix.cores.armv7em.depthwise_dot import dot_kernel, instructions
 from tinymaix.cores.armv7em.depthwise_spec import Distances, Dot
 from tinymaix.cores.armv7em.depthwise_taps import Tile
 from tinymaix.cores.armv7em.depthwise_widen import LANES, widen_rows
-from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import CENTERED, PLAIN, SIGNED, HighRequant, prove_high_node
+from tinymaix.cores.finish import clamped
 from tinymaix.graph import Array, Node
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode

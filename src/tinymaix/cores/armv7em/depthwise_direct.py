@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.gather import window
 from tinymaix.cores.exact_high import HighRequant
+from tinymaix.cores.gather import window
 from tinymaix.graph import Array, Node
 from tinymaix.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode

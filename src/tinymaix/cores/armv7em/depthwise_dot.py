@@ -22,7 +22,8 @@ from tinymaix.cores.armv7em.depthwise_spec import (
     Dot,
 )
 from tinymaix.cores.armv7em.depthwise_turn import turn
-from tinymaix.cores.armv7em.requantize import FINISHED_S8, twin_finish
+from tinymaix.cores.armv7em.requantize import twin_finish
+from tinymaix.cores.finish import FINISHED_S8
 from tinymaix.ops.emit import Kernel
 
 

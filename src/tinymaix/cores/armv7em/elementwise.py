@@ -9,9 +9,10 @@ import numpy as np
 
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly
 from tinymaix.cores.armv7em.pointwise import LOAD_4
-from tinymaix.cores.armv7em.requantize import SATURATED_S8, WEIGHTED, clamped
+from tinymaix.cores.armv7em.requantize import SATURATED_S8, WEIGHTED
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_linear import LinearRequant, prove_linear
+from tinymaix.cores.finish import clamped
 from tinymaix.graph import Array, Node
 from tinymaix.ops.add import Add
 from tinymaix.ops.elementwise import Arithmetic, Binary

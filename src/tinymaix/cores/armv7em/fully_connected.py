@@ -14,10 +14,11 @@ import numpy as np
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.gemm import forms
 from tinymaix.cores.armv7em.pointwise import LOAD_4, pointwise
-from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped, finish_lines, twin_finish
+from tinymaix.cores.armv7em.requantize import finish_lines, twin_finish
 from tinymaix.cores.armv7em.weights import OFFSET, packs, padded, stream
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import SCALE, HighRequant, prove_high_node
+from tinymaix.cores.finish import FINISHED_S8, clamped
 from tinymaix.graph import Node
 from tinymaix.ops.emit import SMALL, Implementation, Kernel, LayerCode
 from tinymaix.ops.fixed_point import quantized_range

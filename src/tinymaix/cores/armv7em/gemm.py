@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
-from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
+from tinymaix.cores.finish import FINISHED_S8
 from tinymaix.graph import Array
 from tinymaix.ops.emit import Argument, Kernel
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from tinymaix.cores.armv7em.elementwise import choose_with_constant
 from tinymaix.cores.armv7em.pointwise import LOAD_4
-from tinymaix.cores.armv7em.requantize import FINISHED_S8, clamped
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_high import HighRequant, prove_high
+from tinymaix.cores.finish import FINISHED_S8, clamped
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
 from tinymaix.ops.fixed_point import quantized_range

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from tinymaix.cores.armv7em.pointwise import LOAD_4
-from tinymaix.cores.armv7em.requantize import LARGER_4, SATURATED_S8, WEIGHTED
+from tinymaix.cores.armv7em.requantize import SATURATED_S8, WEIGHTED
+from tinymaix.cores.finish import LARGER_4
 from tinymaix.ops.emit import SMALL, Kernel
 from tinymaix.ops.window import Pair
 

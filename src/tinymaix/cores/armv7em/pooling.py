@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 
 from tinymaix.cores.armv7em.pool_kernels import MAXIMUM, UNROLLED, Reduction, mean_of, pool_kernel
-from tinymaix.cores.armv7em.requantize import clamped
 from tinymaix.cores.core import Core
 from tinymaix.cores.exact_linear import LinearRequant, prove_linear
+from tinymaix.cores.finish import clamped
 from tinymaix.graph import Node
 from tinymaix.ops.average_pool_2d import AveragePool2D
 from tinymaix.ops.emit import Argument, Implementation, LayerCode

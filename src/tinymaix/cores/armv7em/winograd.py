@@ -16,9 +16,9 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.gather import GATHER_WINDOW, geometry
 from tinymaix.cores.armv7em.winograd_kernels import BLOCK, POSITIONS, dot_positions, input_transform, output_transform
 from tinymaix.cores.exact_high import HighRequant
+from tinymaix.cores.gather import GATHER_WINDOW, geometry
 from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.emit import SMALL, Implementation, Kernel, LayerCode

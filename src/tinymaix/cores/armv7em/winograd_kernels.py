@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly, repeated
 from tinymaix.cores.armv7em.gemm import OVERLAPPED, step
-from tinymaix.cores.armv7em.requantize import FINISHED_S8
 from tinymaix.cores.exact_high import SCALE
+from tinymaix.cores.finish import FINISHED_S8
 from tinymaix.ops.emit import Kernel
 
 POSITIONS, BLOCK = 16, 4
