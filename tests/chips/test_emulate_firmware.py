@@ -301,6 +301,9 @@ def test_counters_of_riscv_count_instructions(tmp_path: Path) -> None:
         ("ldr r0, =0x08000000\n str r0, [r0]", "wrote 4 bytes to 0x8000000, which is flash"),
         ("ldr r0, =0x01000001\n bx r0", "went to 0x1000000, where no code is"),
         ("udf #0", "an instruction that it does not have at 0x8000008 .in reset"),
+        (".inst.w 0xfbb1f1f0", "an instruction that it does not have at 0x8000008 .in reset"),  # udiv, of Armv7-M
+        ("ldr r0, =0x20000001\n ldr r0, [r0]", "not aligned, which the chip does not allow, at 0x800000a"),
+        ("ldr r0, =0x20000002\n ldm r0!, {r1}", "not aligned, which the chip does not allow, at 0x800000a"),
         ("svc #0", "went to 0x0, where no code is"),
         ("movs r0, #4\n ldr r1, =0x66666660\n bkpt 0xab", "where no memory is"),
     ],

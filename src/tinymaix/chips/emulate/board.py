@@ -13,7 +13,7 @@ from typing import Any
 
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.emulate import rtt
-from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, BlockCounter
+from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, UNALIGNED, BlockCounter
 from tinymaix.chips.emulate.elf import Functions, Program
 from tinymaix.chips.emulate.exceptions import RETURNS, Exceptions
 from tinymaix.chips.emulate.machine import EmulationError
@@ -30,7 +30,7 @@ RAM_OF_ANY = 16 << 20
 """Bytes of RAM of a chip whose RAM is not known."""
 NO_INSTRUCTION = "came to an instruction that it does not have"
 EXCEPTIONS = {
-    "arm": {1: NO_INSTRUCTION, 2: "called its supervisor (svc), which is not emulated,",
+    "arm": {1: NO_INSTRUCTION, 2: "called its supervisor (svc), which is not emulated,", 4: UNALIGNED,
             8: "returned from an exception, and none is emulated,"},
     "riscv": {2: NO_INSTRUCTION},
 }  # fmt: skip
@@ -276,7 +276,7 @@ class Board:
     def _power_on(self) -> Any:
         unicorn = self._unicorn
         if self._arm:
-            architecture, mode = unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
+            architecture, mode = unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB  # see UnicornMachine
         else:
             architecture = unicorn.UC_ARCH_RISCV
             mode = unicorn.UC_MODE_RISCV64 if self.program.bits == 64 else unicorn.UC_MODE_RISCV32

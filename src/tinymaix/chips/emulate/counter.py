@@ -15,11 +15,12 @@ from tinymaix.chips.tools import cached_native, package
 
 SOURCE = Path(__file__).parent / "block_counter.c"
 NO_LIMIT = 2**64 - 1
+UNALIGNED = "accessed a word that is not aligned, which the chip does not allow,"
 PROBLEMS = (
     "",
     "was stopped past its instruction limit",
     "was stopped because its code could not be read or counted",
-    "accessed a word that is not aligned, which the chip does not allow,",
+    UNALIGNED,
     "runs in an endless loop",
 )
 PAST_LIMIT, ENDLESS = 1, 4
@@ -53,7 +54,8 @@ def _pointer(function: Any) -> ctypes.c_void_p:
 
 
 class BlockCounter:
-    """Counts the blocks that a unicorn engine executes; stops it at a limit and, if `strict`, at unaligned accesses."""
+    """Counts the blocks that a unicorn engine executes; stops it at a limit and, if `strict`, at unaligned
+    accesses of RISC-V."""
 
     def __init__(self, engine: Any, *, thumb: bool, strict: bool) -> None:
         # The wheel's Python class only takes Python callbacks; its C library, which it has loaded, takes C ones.
@@ -67,7 +69,7 @@ class BlockCounter:
         weakref.finalize(self, self._library.counter_free, self._counter)
         kinds = package("unicorn")
         self._callbacks = [(kinds.UC_HOOK_BLOCK, self._library.counter_hook)]
-        if strict:
+        if strict and not thumb:  # unicorn's Armv6-M faults by itself
             self._callbacks.append((kinds.UC_HOOK_MEM_READ | kinds.UC_HOOK_MEM_WRITE, self._library.counter_align))
         self._hooks: list[ctypes.c_size_t] = []
 

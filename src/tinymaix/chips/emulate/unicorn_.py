@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tinymaix.chips.emulate.counter import BlockCounter
+from tinymaix.chips.emulate.counter import UNALIGNED, BlockCounter
 from tinymaix.chips.emulate.machine import Emulation, EmulationError, Part, Parts, check_entry, locate
 from tinymaix.chips.firmware import Firmware, load_image
 from tinymaix.chips.tools import package
@@ -15,6 +15,8 @@ REGIONS = ((0x08000000, 64 << 20), (0x20000000, 64 << 20), (0x30000000, 1 << 20)
 SYSTEM_CONTROL = (0xE000E000, 0x1000)
 """The page of Cortex-M that holds CPACR, which start-up writes to turn the FPU on."""
 PAINT = b"\xa5"
+DATA_ABORT = 4
+"""Unicorn's number of the exception of an Armv6-M core that accesses a word that is not aligned."""
 
 
 class UnicornMachine:
@@ -78,7 +80,8 @@ class UnicornMachine:
         unicorn, core = self._unicorn, self._firmware.chip.core
         if self._thumb:
             models = package("unicorn.arm_const")
-            architecture, mode = unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS
+            # UC_MODE_MCLASS would make a Cortex-M33 of every model: without it the model decides what faults.
+            architecture, mode = unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB
         else:
             models = package("unicorn.riscv_const")
             architecture = unicorn.UC_ARCH_RISCV
@@ -93,6 +96,7 @@ class UnicornMachine:
         for address, data in load_image(self._firmware):
             engine.mem_write(address, data)
         engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_fault)
+        engine.hook_add(unicorn.UC_HOOK_INTR, self._note_exception)
         return engine
 
     def _register(self, name: str) -> int:
@@ -107,16 +111,21 @@ class UnicornMachine:
         self._fault = f" while it accessed {size} bytes at {address:#x}"
         return False
 
+    def _note_exception(self, engine: Any, number: int, data: Any) -> None:
+        unaligned = self._thumb and number == DATA_ABORT
+        self._exception = UNALIGNED if unaligned else f"raised exception {number}, which is not emulated,"
+        engine.emu_stop()
+
     def _execute(self, begin: int, until: int) -> None:
         """Run from one address until another is reached. Raises EmulationError."""
         program_counter = self._register("PC")
-        problem = self._fault = ""
+        problem = self._fault = self._exception = ""
         try:
             self._engine.emu_start(begin | self._thumb, until)
         except self._unicorn.UcError as error:
             problem = f"stopped{self._fault} ({error})"
         at = self._engine.reg_read(program_counter) & ~1
-        problem = self._counter.problem or problem
+        problem = self._counter.problem or self._exception or problem
         if problem or at != until:
             where = f"{at:#x} ({self._firmware.nearest(at)})"
             raise EmulationError(f"The emulated {self._firmware.chip.title} {problem or 'stopped'} at {where}.")
