@@ -86,15 +86,16 @@ TARGETS = {
 CHIPS = {"arm": "stm32f030r8", "riscv": "ch32v203c8", "rv64": "k210"}
 
 
-def link(text: str, folder: Path, kind: str = "arm", flash: str = "0x08000000") -> Path:
-    """An ELF file of one assembly source with a linker script of its own; skips where there is no compiler."""
-    source, script, elf = folder / "firmware.S", folder / "firmware.ld", folder / "firmware.elf"
+def link(text: str, folder: Path, kind: str = "arm", flash: str = "0x08000000", suffix: str = ".S") -> Path:
+    """An ELF file of one source, in assembly or C, with a linker script of its own; skips without a compiler."""
+    source, script, elf = folder / f"firmware{suffix}", folder / "firmware.ld", folder / "firmware.elf"
     source.write_text(text)
     script.write_text(MAP % flash)
     try:
         command: list[str | Path] = [
             *zig_cc(),
             *TARGETS[kind],
+            *(("-O1", "-fno-sanitize=all") if suffix == ".c" else ()),
             "-nostdlib",
             "-Wl,--entry=reset",
             "-T",
@@ -285,6 +286,39 @@ tick: ldr r0, =0x20000000\n ldr r1, [r0]\n adds r1, #1\n str r1, [r0]\n bx lr
     assert result.status == 0
     assert 5000 < result.instructions < 5100 + 203
     assert next(f.calls for f in result.functions if f.name == "tick") == 6
+
+
+@pytest.mark.parametrize(
+    ("chip", "cpu"),
+    [("stm32f103c8", "cortex_m3"), ("stm32f411ce", "cortex_m4+vfp4d16sp"), ("rp2350", "cortex_m33+fp_armv8d16sp")],
+)
+def test_tasks_of_a_real_time_system(chip: str, cpu: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    abi = ("eabihf", "-mfloat-abi=hard") if "+" in cpu else ("eabi", "-mfloat-abi=soft")
+    monkeypatch.setitem(TARGETS, "arm", ("-target", f"thumb-freestanding-{abi[0]}", abi[1], f"-mcpu={cpu}"))
+    elf = link((Path(__file__).parent / "tasks.c").read_text(), tmp_path, suffix=".c")
+    result = emulate(elf, find_chip(chip), limit=3_000_000)
+    assert result.status == 0
+    assert result.other_stacks.keys() == {"stacks"}
+    calls = {f.name: f.calls for f in result.functions}
+    assert calls["tick"] == calls["urgent"] >= 3
+    assert calls["switch_tasks"] > 600
+
+
+def test_a_wait_for_systick_takes_its_time(tmp_path: Path) -> None:
+    text = "ldr r4, =0xE000E010\n ldr r0, =9999\n str r0, [r4, #4]\n movs r0, #5\n str r0, [r4]\n"
+    text += "2: ldr r0, [r4]\n lsrs r0, r0, #17\n bcc 2b\n ldr r5, [r4, #8]"
+    result = emulate(link(arm(text, EXIT), tmp_path), find_chip("stm32f030r8"))
+    assert result.status == 0
+    assert 10_000 <= result.instructions < 10_000 + 203 + 30
+
+
+def test_interrupts_that_are_held_back_for_long(tmp_path: Path) -> None:
+    nops = "nop\n" * 200  # a block that is longer than any distance between two looks at what is pending
+    text = "cpsid i\n ldr r0, =0xE000E010\n movs r1, #50\n str r1, [r0, #4]\n movs r1, #7\n str r1, [r0]\n"
+    text += f"movs r3, #100\n2:\n{nops} subs r3, #1\n beq 3f\n b 2b\n3:"
+    result = emulate(link(arm(text, EXIT), tmp_path), find_chip("stm32f030r8"), limit=100_000)
+    assert result.status == 0
+    assert result.instructions > 100 * 200
 
 
 def test_counters_of_riscv_count_instructions(tmp_path: Path) -> None:

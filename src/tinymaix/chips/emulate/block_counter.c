@@ -24,6 +24,7 @@ typedef struct {
     const uint16_t *parts; /* of each two bytes of the function at `begin` */
     uint64_t begin, length;
     uint32_t part;
+    int pass; /* whether the next block is executed past the limit */
     int thumb, error; /* 1: past the limit, 2: out of memory or unreadable code, 3: unaligned access, 4: endless loop */
     int (*read)(void *, uint64_t, void *, uint64_t);
     int (*stop)(void *);
@@ -60,7 +61,7 @@ void counter_start(counter *c, uint64_t limit) {
     c->used = 0;
     c->previous = c->executed = c->top = 0;
     c->part = 0;
-    c->error = 0;
+    c->pass = c->error = 0;
     c->limit = limit;
 }
 
@@ -170,11 +171,12 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
         c->stop(uc);
         return;
     }
-    if (c->executed + e->instructions > c->limit) { /* the block is not executed any more */
+    if (!c->pass && c->executed + e->instructions > c->limit) { /* the block is not executed any more */
         c->error = 1;
         c->stop(uc);
         return;
     }
+    c->pass = 0;
     e->count++;
     c->executed += e->instructions;
     c->previous = address;
@@ -190,9 +192,10 @@ void counter_align(void *uc, int type, uint64_t address, int size, int64_t value
     }
 }
 
-/* Go on, to another limit. */
-void counter_limit(counter *c, uint64_t limit) {
+/* Go on, to another limit, but `pass` for at least one block. */
+void counter_limit(counter *c, uint64_t limit, int pass) {
     c->limit = limit;
+    c->pass = pass;
     c->error = 0;
 }
 

@@ -92,7 +92,8 @@ class Board:
         self._counter.watch_stack(self._register("SP"))
         self.exceptions = Exceptions(self, self.start.vectors)
         self._limit: int | None = None
-        self._peripherals = Peripherals(chip, answers, self.executed, self.load, self._system)
+        self._before = 0
+        self._peripherals = Peripherals(chip, answers, self)
         self.memory.peripherals = self._peripherals
         heap = heap_of(program, self.start.stack, size)
         self.host = Semihosting(self, program.bits // 8, heap, self.executed, chip.mhz or 1.0)
@@ -111,8 +112,8 @@ class Board:
         self.memory.store(address, data)
 
     def executed(self) -> int:
-        """Instructions since counting began."""
-        return self._counter.executed
+        """Instructions since reset."""
+        return self._before + self._counter.executed
 
     def read(self, register: str) -> int:
         """The value of a register."""
@@ -134,8 +135,8 @@ class Board:
     def wait(self, at: int) -> None:
         """The program waits for an interrupt: where none ends that, go on, but not for ever."""
         if self._arm and self.exceptions.sleep():
-            self.exceptions.take(self._counter.executed)
-            self._counter.go_on(self._stop_at())
+            entered = self.exceptions.take()
+            self._counter.go_on(self._stop_at(), progress=not entered)
             return
         self._waits[at] += 1
         if self._waits[at] > MOST_WAITS:
@@ -157,7 +158,7 @@ class Board:
             at = self._go(at, begin)
             if at != begin:
                 return self._figures(at, limit, missed=f", and never came to {self._place(begin)}")
-            self.exceptions.restart(self._counter.executed)
+            self._before = self._counter.executed
             self._counter.start(self._stop_at())
         if call:
             return self._call(at, limit)
@@ -178,11 +179,16 @@ class Board:
 
     def _stop_at(self) -> int | None:
         """Instructions at which the counter must stop: at the limit, or earlier for an exception."""
-        return min((stop for stop in (self._limit, self.exceptions.due) if stop is not None), default=None)
+        due = None if self.exceptions.due is None else max(0, self.exceptions.due - self._before)
+        return min((stop for stop in (self._limit, due) if stop is not None), default=None)
 
-    def _system(self, address: int, value: int) -> bool:
-        """A register of the core's own is written."""
-        if not self._arm or not self.exceptions.write(address, value, self._counter.executed):
+    def read_core(self, address: int, size: int) -> int | None:
+        """What a register of the core's own reads as, if it is one that does anything."""
+        return self.exceptions.read(address, size) if self._arm else None
+
+    def write_core(self, address: int, size: int, value: int) -> bool:
+        """Whether it is one that is written, which then is set."""
+        if not self._arm or not self.exceptions.write(address, size, value):
             return False
         self._counter.go_on(self._stop_at())
         return True
@@ -190,12 +196,13 @@ class Board:
     def _resumed(self, at: int) -> bool:
         """Whether the program was only stopped for an exception, or has returned from one, and goes on."""
         if self._arm and at >= RETURNS and self.exceptions.active:
-            self.exceptions.leave()
+            self.exceptions.leave(at)
+            progress = False
         elif self._counter.error == PAST_LIMIT and self.exceptions.due is not None and self._stop_at() != self._limit:
-            self.exceptions.take(self._counter.executed)
+            progress = not self.exceptions.take()
         else:
             return False
-        self._counter.go_on(self._stop_at())
+        self._counter.go_on(self._stop_at(), progress=progress)
         return True
 
     def _go(self, at: int, until: int | None) -> int:

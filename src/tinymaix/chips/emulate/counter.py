@@ -39,7 +39,7 @@ def _library() -> ctypes.CDLL:
     library.counter_error.argtypes = [ctypes.c_void_p]
     library.counter_executed.restype = ctypes.c_uint64
     library.counter_executed.argtypes = [ctypes.c_void_p]
-    library.counter_limit.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
+    library.counter_limit.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_int]
     library.counter_watch.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
     library.counter_top.restype = ctypes.c_uint64
     library.counter_top.argtypes = [ctypes.c_void_p]
@@ -92,9 +92,9 @@ class BlockCounter:
             self._hooks.append(hook)
         self._engine.ctl_flush_tb()  # code translated before does not call the hooks
 
-    def go_on(self, limit: int | None) -> None:
-        """Count on where it was stopped, to another limit since `start`."""
-        self._library.counter_limit(self._counter, NO_LIMIT if limit is None else limit)
+    def go_on(self, limit: int | None, *, progress: bool = False) -> None:
+        """Count on where it was stopped, to another limit since `start`; with `progress` for at least one block."""
+        self._library.counter_limit(self._counter, NO_LIMIT if limit is None else limit, int(progress))
 
     @property
     def top(self) -> int:

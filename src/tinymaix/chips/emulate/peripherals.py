@@ -8,7 +8,7 @@ one for it to be cleared both come to an end.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from typing import Protocol
 
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.emulate.uarts import Layout, uarts_of
@@ -19,8 +19,8 @@ PATIENCE = 1000
 MOST_TEXT = 1 << 20
 """Bytes of text that are kept."""
 MOST_DMA = 1 << 16
-CYCCNT, SYST_CSR, SYST_RVR, SYST_CVR = 0xE0001004, 0xE000E010, 0xE000E014, 0xE000E018
-"""Cycle counters of Cortex-M: the DWT's, and SysTick's control, reload and current value."""
+CYCCNT = 0xE0001004
+"""The cycle counter of Cortex-M's debug unit."""
 CORE = range(0xE000E000, 0xE000F000)
 """Registers of the core itself, such as CPACR and the interrupt controller's: they read as what was written."""
 ITM_READY = {0xE0000000: 1, 0xE0000E00: 1, 0xE0000E80: 1}
@@ -29,26 +29,33 @@ MICROSECONDS = {"rp2040": (0x40054028, 0x4005400C), "rp2350": (0x400B0028, 0x400
 """Timers that count microseconds from reset on, by chip."""
 
 
+class Surroundings(Protocol):
+    """What peripherals see of the rest of a chip."""
+
+    def executed(self) -> int:
+        """Instructions so far, which stand for cycles."""
+
+    def load(self, address: int, size: int) -> bytes:
+        """Bytes of memory."""
+
+    def read_core(self, address: int, size: int) -> int | None:
+        """What a register of the core's own reads as; None where it does nothing."""
+
+    def write_core(self, address: int, size: int, value: int) -> bool:
+        """Whether the core takes a value that is written to one of its own registers."""
+
+
 class Peripherals:
     """Registers and what was written to them."""
 
-    def __init__(
-        self,
-        chip: Chip,
-        answers: str,
-        executed: Callable[[], int],
-        memory: Callable[[int, int], bytes],
-        system: Callable[[int, int], bool],
-    ) -> None:
-        """executed: instructions so far, which stand for cycles. memory: reads bytes of the chip's memory. system:
-        whether the core takes a value that is written to one of its own registers."""
+    def __init__(self, chip: Chip, answers: str, around: Surroundings) -> None:
         if answers not in ANSWERS:
             raise ValueError(f'peripherals is "{answers}"; it must be one of {", ".join(ANSWERS)}.')
         self.text = bytearray()
         self.unknown: Counter[int] = Counter()
         """Accesses by address of a register that is not known."""
         self._ones, self._poll = answers == "ones", answers == "poll"
-        self._executed, self._memory, self._system = executed, memory, system
+        self._around = around
         self._mhz = chip.mhz or 1.0
         self._timers = {address for name, of in MICROSECONDS.items() if chip.name.startswith(name) for address in of}
         self._data: set[int] = {0xE0000000}
@@ -63,7 +70,6 @@ class Peripherals:
             if layout.dma:
                 self._transfers[base + layout.dma[0]] = (base, layout)
         self._counted_from = 0
-        self._reload = 0xFFFFFF
         self._last, self._times = 0, 0
 
     def read(self, address: int, size: int) -> int:
@@ -71,13 +77,11 @@ class Peripherals:
         if address in self._ready:
             return self._ready[address]
         if address == CYCCNT:
-            return (self._executed() - self._counted_from) & 0xFFFFFFFF
-        if address == SYST_CVR:
-            return self._reload - self._executed() % (self._reload + 1)
-        if address == SYST_CSR:
-            return 0x10005  # enabled, has counted to 0
+            return (self._around.executed() - self._counted_from) & 0xFFFFFFFF
         if address in self._timers:
-            return int(self._executed() / self._mhz) & 0xFFFFFFFF
+            return int(self._around.executed() / self._mhz) & 0xFFFFFFFF
+        if (value := self._around.read_core(address, size)) is not None:
+            return value
         if self._is_known(address):
             return self._settings.get(address, 0)
         return self._unknown_read(address, size)
@@ -87,13 +91,11 @@ class Peripherals:
 
     def write(self, address: int, size: int, value: int) -> None:
         """A store of `size` bytes."""
-        known = self._system(address, value)
+        known = self._around.write_core(address, size, value)
         if address in self._data:
             self.print(bytes([value & 0xFF]))
         elif address == CYCCNT:
-            self._counted_from = self._executed() - value
-        elif address == SYST_RVR:
-            self._reload = value & 0xFFFFFF
+            self._counted_from = self._around.executed() - value
         elif address in self._transfers:
             self._transfer(*self._transfers[address])
         elif self._is_known(address):
@@ -109,7 +111,7 @@ class Peripherals:
         assert layout.dma is not None
         _, address, length = (base + offset for offset in layout.dma)
         size = min(self._settings.get(length, 0), MOST_DMA)
-        self.print(self._memory(self._settings.get(address, 0), size) if size else b"")
+        self.print(self._around.load(self._settings.get(address, 0), size) if size else b"")
 
     def _unknown_read(self, address: int, size: int) -> int:
         self.unknown[address] += 1

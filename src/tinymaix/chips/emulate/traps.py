@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinymaix.chips.emulate.elf import Program, Segment
-from tinymaix.chips.emulate.exceptions import CALL
+from tinymaix.chips.emulate.nvic import CALL
 
 if TYPE_CHECKING:
     from tinymaix.chips.emulate.board import Board
@@ -41,7 +41,7 @@ def arm_trap(board: Board, number: int) -> bool:
         if board.host.status is not None:
             board.end(f"exited with status {board.host.status}")
         return True
-    if number == SUPERVISOR and not board.exceptions.active:
+    if number == SUPERVISOR:
         board.exceptions.enter(CALL, at)
         return True
     return False
