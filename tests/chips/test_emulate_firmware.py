@@ -245,10 +245,29 @@ def test_unknown_registers(tmp_path: Path) -> None:
     stuck = emulate(elf, chip, limit=100_000, answers="zeros")
     assert not stuck.finished
     assert "stopped past 100,000 instructions" in stuck.end
+    set_up = """
+    ldr r3, =0x40023C00\n movs r0, #3\n str r0, [r3]\n ldr r1, [r3]\n cmp r0, r1\n bne 9f
+    movs r2, #12\n ldr r3, =0x40023808\n movs r0, #2\n str r0, [r3]\n2: ldr r0, [r3]\n ands r0, r2\n cmp r0, #8\n bne 2b
+    ldr r4, =0x40023800\n ldr r0, [r4]
+    ldr r0, [r3]\n ands r0, r2\n cmp r0, #8\n beq 3f\n9: udf #0\n3:
+"""  # a latency that is read back; a clock that is switched, and asked for again
+    assert emulate(link(arm(set_up, EXIT), tmp_path), chip).status == 0
     read = "ldr r3, =0x40023800\n ldrh r0, [r3]"
     for answers, value in (("zeros", 0), ("ones", 0xFFFF)):
         told = f"{read}\n ldr r1, ={value}\n cmp r0, r1\n beq 2f\n udf #0\n2:"
         assert emulate(link(arm(told, EXIT), tmp_path), chip, answers=answers).status == 0
+
+
+def test_bits_of_ram_as_words(tmp_path: Path) -> None:
+    text = (
+        "ldr r3, =0x20000000\n movs r0, #0x81\n str r0, [r3, #4]\n ldr r2, =0x2200008C\n movs r1, #1\n str r1, [r2]\n"
+    )
+    text += "movs r1, #0\n ldr r2, =0x22000080\n str r1, [r2]\n ldr r0, [r3, #4]\n cmp r0, #0x88\n bne 9f\n"
+    text += "ldr r2, =0x2200009C\n ldr r0, [r2]\n cmp r0, #1\n beq 2f\n9: udf #0\n2:"
+    elf = link(arm(text, EXIT), tmp_path)
+    assert emulate(elf, find_chip("stm32f103c8")).status == 0
+    with pytest.raises(EmulationError, match="0x2200008c"):
+        emulate(elf, find_chip("stm32f746ng"))
 
 
 def test_the_cycle_counter_counts(tmp_path: Path) -> None:

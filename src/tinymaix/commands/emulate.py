@@ -25,7 +25,7 @@ def register(add: Add) -> None:
     command.add_argument("--until", metavar="SYMBOL", help="stop here; default: where the program ends")
     command.add_argument("--function", metavar="NAME", help="count one call of a function, with all that it calls")
     command.add_argument("--max-instructions", type=int, metavar="N", help="stop after so many; default: 2,000,000,000")
-    text = "what unknown registers read as: 0, all ones, or 0 until the program polls one (default: poll)"
+    text = "what unknown registers read as: 0, all ones, or what was written until one is polled (default: poll)"
     command.add_argument("--peripherals", choices=PERIPHERALS, default="poll", help=text)
     text = "memory that neither the chip's nor the program's description tells"
     command.add_argument("--ram", action="append", type=_range, default=[], metavar="ADDRESS:BYTES", help=text)

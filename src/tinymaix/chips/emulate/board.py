@@ -86,7 +86,9 @@ class Board:
         stretches = [(at, at + length) for at, length in ram]
         stretches += [(bank.address, bank.address + bank.size) for bank in chip.banks if bank.address is not None]
         stretches += [(segment.address, segment.address + size) for segment in program.segments if segment.writable]
-        self.memory = Memory(self._engine, program, stretches, lambda: (self._top() - size, self._top()))
+        self.memory = Memory(
+            self._engine, program, chip.core.name, stretches, lambda: (self._top() - size, self._top())
+        )
         self._engine.hook_add(self._unicorn.UC_HOOK_INTR, self._interrupted)
         self._counter = BlockCounter(self._engine, thumb=self._arm, strict="unaligned" not in chip.core.features)
         self._counter.watch_stack(self._register("SP"))

@@ -18,6 +18,9 @@ SPACES = {
     "riscv": ((0x02000000, 0x0E000000), (0x10000000, 0x20000000), (0x38000000, 0x70000000), (0xE0000000, 0xFFFFF000)),
 }  # fmt: skip
 """Where peripherals are, and factory data, which nobody here knows either."""
+BITS = range(0x22000000, 0x24000000)
+"""Where each word of a Cortex-M3 or M4 is a bit of the RAM from 0x20000000 on (Arm 100166, 3.4.3)."""
+BITS_OF, BIT_CORES = 0x20000000, ("cortex-m3", "cortex-m4")
 STRETCH = 1 << 18
 """Bytes of RAM that are mapped together at most."""
 MOST_AT_ONCE = 1 << 20
@@ -32,15 +35,21 @@ class Memory:
     """Maps pages of a unicorn engine as the program reaches them."""
 
     def __init__(
-        self, engine: Any, program: Program, ram: Sequence[tuple[int, int]], stack: Callable[[], tuple[int, int]]
+        self,
+        engine: Any,
+        program: Program,
+        core: str,
+        ram: Sequence[tuple[int, int]],
+        stack: Callable[[], tuple[int, int]],
     ) -> None:
-        """ram: (begin, end) of each stretch. stack: where the stack may be by now."""
+        """core: its name. ram: (begin, end) of each stretch. stack: where the stack may be by now."""
         self.problem = ""
         """A part of a sentence about the access that stopped the program."""
         self.peripherals: Peripherals | None = None
         self._unicorn = package("unicorn")
         self._engine, self._ram, self._stack, self._spaces = engine, ram, stack, SPACES[program.machine]
         self._pages: set[int] = set()
+        self._bits = core in BIT_CORES
         self._program(program)
         engine.hook_add(self._unicorn.UC_HOOK_MEM_INVALID, self._invalid)
 
@@ -114,15 +123,26 @@ class Memory:
             self._engine.mem_map(page, end - page)
             self._pages.update(range(page, end, PAGE))
             return True
-        if any(start <= byte < end for start, end in self._spaces):
+        if any(start <= byte < end for start, end in self._spaces) or (self._bits and byte in BITS):
             self._engine.mmio_map(page, PAGE, self._read, page, self._write, page)
             self._pages.add(page)
             return True
         return False
 
+    def _bit(self, address: int) -> tuple[int, int]:
+        """The byte of RAM, and the bit of it, that a word of BITS is."""
+        place = address - BITS.start >> 2
+        return BITS_OF + place // 8, place % 8
+
     def _read(self, engine: Any, offset: int, size: int, page: int) -> int:
+        if self._bits and page in BITS:
+            byte, bit = self._bit(page + offset)
+            return self.load(byte, 1)[0] >> bit & 1
         return self.peripherals.read(page + offset, size) if self.peripherals else 0
 
     def _write(self, engine: Any, offset: int, size: int, value: int, page: int) -> None:
-        if self.peripherals:
+        if self._bits and page in BITS:
+            byte, bit = self._bit(page + offset)
+            self.store(byte, bytes([self.load(byte, 1)[0] & ~(1 << bit) | (value & 1) << bit]))
+        elif self.peripherals:
             self.peripherals.write(page + offset, size, value)

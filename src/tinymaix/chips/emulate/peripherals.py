@@ -1,8 +1,9 @@
 """Everything at a chip's addresses that is not memory: UARTs whose text is kept, counters of cycles, and unknown ones.
 
-An unknown register reads as 0; as all ones with answers "ones"; and with "poll" as 0 until the same one was read so
-often in a row that the program is taken to wait for it. Then its answer changes, so that a wait for a bit to be set and
-one for it to be cleared both come to an end.
+An unknown register reads as 0 with answers "zeros", as all ones with "ones". With "poll" it reads as what was written
+to it, until the same one was read so often in a row that the program is taken to wait for it. Then its answer changes:
+to all ones, to 0, and to patterns in which a field of two or three bits comes to every value, so that a wait for a bit
+to be set or cleared, and one for a clock to be switched, come to an end. What ended a wait is the answer from then on.
 """
 
 from __future__ import annotations
@@ -16,6 +17,19 @@ from tinymaix.chips.emulate.uarts import Layout, uarts_of
 ANSWERS = ("poll", "zeros", "ones")
 PATIENCE = 1000
 """Reads of one register in a row after which "poll" changes its answer."""
+CHANGES = (
+    0xFFFFFFFF,
+    0,
+    0xAAAAAAAA,
+    0x55555555,
+    0xDB6DB6DB,
+    0xB6DB6DB6,
+    0x6DB6DB6D,
+    0x92492492,
+    0x24924924,
+    0x49249249,
+)
+"""What it changes to, in turn."""
 MOST_TEXT = 1 << 20
 """Bytes of text that are kept."""
 MOST_DMA = 1 << 16
@@ -71,6 +85,8 @@ class Peripherals:
                 self._transfers[base + layout.dma[0]] = (base, layout)
         self._counted_from = 0
         self._last, self._times = 0, 0
+        self._changes: dict[int, int] = {}
+        """How often the answer of an unknown register has changed."""
 
     def read(self, address: int, size: int) -> int:
         """What a load of `size` bytes sees."""
@@ -102,6 +118,8 @@ class Peripherals:
             self._settings[address] = value
         elif not known:
             self.unknown[address] += 1
+            self._settings[address] = value
+            self._changes.pop(address, None)
 
     def print(self, data: bytes) -> None:
         """Keep text that the program sends somewhere."""
@@ -115,7 +133,12 @@ class Peripherals:
 
     def _unknown_read(self, address: int, size: int) -> int:
         self.unknown[address] += 1
+        mask = (1 << 8 * size) - 1
+        if not self._poll:
+            return mask if self._ones else 0
         self._times = self._times + 1 if address == self._last else 0
         self._last = address
-        ones = self._ones or (self._poll and self._times // PATIENCE % 2 == 1)
-        return (1 << 8 * size) - 1 if ones else 0
+        if self._times and self._times % PATIENCE == 0:
+            self._changes[address] = self._changes.get(address, 0) + 1
+        changes = self._changes.get(address, 0) % (len(CHANGES) + 1)
+        return (CHANGES[changes - 1] if changes else self._settings.get(address, 0)) & mask
