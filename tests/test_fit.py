@@ -94,6 +94,8 @@ def test_leaner_ways_are_named() -> None:
     (found,) = fit(graph, [chip], optimize="speed", limits=Limits(flash=lean.flash.total))
     assert found.fits is False
     assert "fits with --optimize flash" in found.note
+    (slow,) = fit(graph, [chip], optimize="speed", limits=Limits(flash=lean.flash.total, fps=1e6))
+    assert "slower than 1e+06 a second; with --optimize flash its memories suffice" in slow.note
 
 
 def test_advice_counts_bytes() -> None:

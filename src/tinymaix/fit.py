@@ -191,7 +191,8 @@ def _advised(found: Fit, figures: Figures, modes: Sequence[str], asked: Limits, 
     leanest = min([found, *(other for other in others if other.bench)], key=_lack)
     notes = [found.note] if found.note else []
     if leanest is not found and _lack(leanest) < _lack(found):
-        notes.append(f"with --optimize {leanest.optimize} {_lack(leanest):,} bytes are missing")
+        how = f"{_lack(leanest):,} bytes are missing" if _lack(leanest) else "its memories suffice"
+        notes.append(f"with --optimize {leanest.optimize} {how}")
     notes += (
         lighter(graph, leanest.bench, leanest.flash_missing or 0, leanest.ram_missing or 0) if leanest.bench else []
     )
