@@ -189,9 +189,20 @@ def _costs(program: Program, firmware: Firmware, run: Run, cycles: int | None) -
         model = None if cycles is None else estimate(firmware, Part(instructions, None, own, edges[name]))
         costs.append(FunctionCost(name, calls[name], instructions, model.cycles if model else None))
     if cycles is not None:
-        alone = max(1, sum(cost.cycles or 0 for cost in costs))
-        costs = [replace(cost, cycles=round((cost.cycles or 0) * cycles / alone)) for cost in costs]
+        costs = _scaled(costs, cycles)
     return sorted(costs, key=lambda cost: (-(cost.cycles or cost.instructions), cost.name))
+
+
+def _scaled(costs: list[FunctionCost], cycles: int) -> list[FunctionCost]:
+    """With cycles that add up to those of all: each is rounded with what the ones before it lost."""
+    alone, before = max(1, sum(cost.cycles or 0 for cost in costs)), 0
+    result = []
+    for cost in costs:
+        after = before + (cost.cycles or 0)
+        own = round(after * cycles / alone) - round(before * cycles / alone)
+        result.append(replace(cost, cycles=own))
+        before = after
+    return result
 
 
 def _avr_costs(program: Program, places: Mapping[int, tuple[int, int]]) -> list[FunctionCost]:

@@ -25,6 +25,8 @@ def register(add: Add) -> None:
     command.add_argument("--until", metavar="SYMBOL", help="stop here; default: where the program ends")
     command.add_argument("--function", metavar="NAME", help="count one call of a function, with all that it calls")
     command.add_argument("--max-instructions", type=int, metavar="N", help="stop after so many; default: 2,000,000,000")
+    text = "stop after so many seconds of the chip, counted as an instruction a cycle"
+    command.add_argument("--max-seconds", type=positive, metavar="S", help=text)
     text = "what unknown registers read as: 0, all ones, or what was written until one is polled (default: poll)"
     command.add_argument("--peripherals", choices=PERIPHERALS, default="poll", help=text)
     text = "memory that neither the chip's nor the program's description tells"
@@ -42,6 +44,12 @@ def run(options: argparse.Namespace) -> int:
     chip = find_chip(options.chip)
     if options.mhz is not None:  # whose current is not known
         chip = replace(chip, mhz=options.mhz, active_ma=None)
+    limit = options.max_instructions or LIMIT
+    if options.max_seconds is not None:
+        if chip.mhz is None:
+            raise ValueError(f"--max-seconds needs a clock, and none of {chip.title} is known; give --mhz.")
+        seconds = max(1, round(options.max_seconds * chip.mhz * 1e6))
+        limit = min(options.max_instructions or seconds, seconds)
     with progress() as say:
         say(f"running {options.firmware.name} on an emulated {chip.title}")
         result = emulate(
@@ -50,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             begin=options.begin,
             until=options.until,
             function=options.function,
-            limit=options.max_instructions or LIMIT,
+            limit=limit,
             answers=options.peripherals,
             ram=options.ram,
         )
