@@ -376,6 +376,15 @@ def test_ends(end: str, says: str, tmp_path: Path) -> None:
     assert says in result.end
 
 
+def test_ram_of_a_program_without_variables(tmp_path: Path) -> None:
+    for vectors in ("0x20000400", "0x10000400"):
+        text = arm("ldr r0, =0x20000800\n str r0, [r0]", EXIT).replace("0x20000400", vectors)
+        assert emulate(link(text, tmp_path), find_chip("rp2040")).status == 0
+    text = arm("ldr r0, =0x20100000\n str r0, [r0]", EXIT)
+    with pytest.raises(EmulationError, match="0x20100000"):
+        emulate(link(text, tmp_path), find_chip("rp2040"))
+
+
 def test_ram_beside_what_is_known(tmp_path: Path) -> None:
     elf = link(arm("ldr r0, =0x60000000\n str r0, [r0]\n ldr r1, [r0]", EXIT), tmp_path)
     with pytest.raises(EmulationError, match="0x60000000"):

@@ -26,6 +26,8 @@ from tinymaix.chips.tools import package
 
 NEVER = 0xFFFFFFFE
 """An address that no program reaches."""
+SRAM = 0x20000000
+"""Where Cortex-M has its RAM, unless more is known (Armv7-M Architecture Reference Manual, B3.1)."""
 RAM_OF_ANY = 16 << 20
 """Bytes of RAM of a chip whose RAM is not known."""
 NO_INSTRUCTION = "came to an instruction that it does not have"
@@ -86,6 +88,7 @@ class Board:
         stretches = [(at, at + length) for at, length in ram]
         stretches += [(bank.address, bank.address + bank.size) for bank in chip.banks if bank.address is not None]
         stretches += [(segment.address, segment.address + size) for segment in program.segments if segment.writable]
+        stretches += [(SRAM, SRAM + size)] if self._arm and not stretches else []
         self.memory = Memory(
             self._engine, program, chip.core.name, stretches, lambda: (self._top() - size, self._top())
         )
