@@ -357,6 +357,7 @@ def test_counters_of_riscv_count_instructions(tmp_path: Path) -> None:
         (".inst.w 0xfbb1f1f0", "an instruction that it does not have at 0x8000008 .in reset"),  # udiv, of Armv7-M
         ("ldr r0, =0x20000001\n ldr r0, [r0]", "not aligned, which the chip does not allow, at 0x800000a"),
         ("ldr r0, =0x20000002\n ldm r0!, {r1}", "not aligned, which the chip does not allow, at 0x800000a"),
+        ("yield\n wfe\n udf #0", "an instruction that it does not have at 0x800000c .in reset"),
         ("svc #0", "went to 0x0, where no code is"),
         ("movs r0, #4\n ldr r1, =0x66666660\n bkpt 0xab", "where no memory is"),
     ],
@@ -368,7 +369,12 @@ def test_faults_are_sentences(text: str, says: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("end", "says"),
-    [("2: b 2b", "endless loop"), ("2: wfi\n b 2b", "waits for an interrupt"), ("bkpt 0", "breakpoint")],
+    [
+        ("2: b 2b", "endless loop"),
+        ("2: wfi\n b 2b", "waits for an interrupt"),
+        ("2: yield\n wfe\n sev\n b 2b", "waits"),
+        ("bkpt 0", "breakpoint"),
+    ],
 )
 def test_ends(end: str, says: str, tmp_path: Path) -> None:
     result = emulate(link(arm("nop", end), tmp_path), find_chip("cortex-m0"))

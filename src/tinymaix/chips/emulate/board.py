@@ -30,6 +30,7 @@ SRAM = 0x20000000
 """Where Cortex-M has its RAM, unless more is known (Armv7-M Architecture Reference Manual, B3.1)."""
 RAM_OF_ANY = 16 << 20
 """Bytes of RAM of a chip whose RAM is not known."""
+WAIT_FOR_EVENT, YIELD = b"\x20\xbf", b"\x10\xbf"
 NO_INSTRUCTION = "came to an instruction that it does not have"
 EXCEPTIONS = {
     "arm": {1: NO_INSTRUCTION, 2: "called its supervisor (svc), which is not emulated,", 4: UNALIGNED,
@@ -104,6 +105,8 @@ class Board:
         self.host = Semihosting(self, program.bits // 8, heap, self.executed, chip.mhz or 1.0)
         self._problem = self._ended = ""
         self._waits: Counter[int] = Counter()
+        self._hint = (0, 0)
+        """Where the last wfe or yield was, and the instructions until then."""
         self.write("SP", self.start.stack)
 
     # ---- what traps and semihosting use
@@ -234,12 +237,24 @@ class Board:
             problem = self._problem or self.memory.problem or self._counter.problem
             if failed is None and not problem:
                 self.wait(at)
+            elif failed is not None and not problem and self._arm and self._hinted(at):
+                pass
             elif problem or self._arm or not riscv_trap(self, at):
                 unknown = failed is not None and failed.errno == self._unicorn.UC_ERR_INSN_INVALID
                 raise self._fault(problem or (NO_INSTRUCTION if unknown else f"stopped ({failed})"), at)
             at = self._at()
             if self._ended:
                 return at
+
+    def _hinted(self, at: int) -> bool:
+        """Whether what stopped unicorn, right before an address, is a wfe or a yield, which it does not know."""
+        hint = self.program.read(at - 2, 2)
+        last, self._hint = self._hint, (at, self.executed())
+        if hint not in (WAIT_FOR_EVENT, YIELD) or (last[0] == at and self.executed() <= last[1] + 1):
+            return False  # the instruction behind a hint that was passed is the unknown one
+        if hint == WAIT_FOR_EVENT:
+            self.wait(at)
+        return True
 
     def _fault(self, problem: str, at: int) -> EmulationError:
         return EmulationError(f"The emulated {self.chip.title} {problem} at {self._place(at)}.")
