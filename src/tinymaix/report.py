@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from tinymaix.chips.chip import DATA
 from tinymaix.compile.layers import dims
 from tinymaix.graph import Array, Graph, Node, Tensor
 from tinymaix.plan import Plan
@@ -177,6 +178,26 @@ def chips_table(chips: Iterable[Chip]) -> Table:
     return table(None, columns, rows, left=3)
 
 
+def checked_dict(chips: Iterable[Chip]) -> dict[str, dict[str, int]]:
+    """By field of chips.toml: how many chips there are, of how many it is known, and of how many it was compared with
+    a source."""
+    every = list(chips)
+    return {
+        field: {
+            "chips": len(every),
+            "known": sum(getattr(chip, field) not in (None, ()) for chip in every),
+            "checked": sum(field in dict(chip.checked) for chip in every),
+        }
+        for field in DATA
+    }
+
+
+def checked_table(chips: Iterable[Chip]) -> Table:
+    """How much of what is known of chips was compared with a source."""
+    rows = [[field, *counts.values()] for field, counts in checked_dict(chips).items()]
+    return table(None, ["datum", "chips", "known", "compared with a source"], rows, left=1)
+
+
 def chip_dict(chip: Chip) -> dict[str, Any]:
     return {
         "name": chip.name,
@@ -197,6 +218,7 @@ def chip_dict(chip: Chip) -> dict[str, Any]:
         "note": chip.note,
         "emulator": chip.core.emulator,
         "source": chip.source,
+        "checked": dict(chip.checked),
     }
 
 

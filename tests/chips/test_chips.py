@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tinymaix import cores
+from tinymaix import cores, report
 from tinymaix.chips import ChipError, chips, find_chip
+from tinymaix.chips.chip import DATA
+from tinymaix.cli import main
 
 
 def test_every_table_is_sane() -> None:
@@ -31,6 +33,13 @@ def test_every_table_is_sane() -> None:
         assert chip.volts is None or 1.6 <= chip.volts <= 5.5
         assert chip.wait_states is not None or chip.accelerator == "none"
         assert chip.cache == 0 or chip.accelerator in ("cache", "xip-cache", "prefetch")
+        assert "verified" not in chip.source
+        fields = [field for field, _ in chip.checked]
+        assert len(fields) == len(set(fields))
+        for field, source in chip.checked:
+            assert field in DATA
+            assert len(source) > 8
+            assert getattr(chip, field) not in (None, ())
 
 
 def test_no_name_means_two_chips() -> None:
@@ -78,6 +87,36 @@ def test_chips_of_the_benchmark_are_known(shared: Path) -> None:
         assert find_chip(row["chip"]).source
 
 
+def test_what_was_compared_with_the_benchmark_is_what_stands_there(shared: Path) -> None:
+    units = {"KB": 1024, "MB": 1024 * 1024}
+    compared = 0
+    with (shared / "reference" / "benchmark_chips.csv").open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["core"] in COMPUTERS:
+                continue
+            chip = find_chip(row["chip"])
+            for field in (field for field, source in chip.checked if source == "TinyMaix's benchmark"):
+                text = row["freq_mhz" if field == "mhz" else field]
+                there = float(text) if field == "mhz" else float(_size(text, units))
+                assert getattr(chip, field) == there, f"{chip.name}: {field}"
+                compared += 1
+    assert compared > 30
+
+
+def _size(text: str, units: dict[str, int]) -> int:
+    """Bytes of "160+128KB"."""
+    return sum(int(part) for part in text[:-2].split("+")) * units[text[-2:]]
+
+
+def test_docs_count_what_was_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/chips.md repeats the table of `tinymaix chips --checked`."""
+    text = (Path(__file__).parents[2] / "docs" / "chips.md").read_text(encoding="utf-8")
+    for field, counts in report.checked_dict(chips().values()).items():
+        assert f"| {field} | {counts['known']} | {counts['checked']} |" in text
+    assert main(["chips", "--checked"]) == 0
+    assert "wait_states" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("board", ["NUCLEO-L4R5ZI", "NUCLEO-L4R5ZI-P", "NUCLEO-U575ZI-Q", "NUCLEO-H7A3ZI-Q",
     "DISCO-F746NG", "NUCLEO-G0B1RE", "NUCLEO-F401RE", "CY8CPROTO-062-4343W", "EK-RA8D1", "NUCLEO-U385RG-Q",
     "NuMaker-M467HJ", "Arduino Uno", "Arduino Mega", "Arduino Nano 33 BLE", "Arduino Portenta H7",
@@ -123,6 +162,9 @@ def test_users_add_chips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         ('[x]\ncore = "avr5"\nboards = [1]', "list of names"),
         ('[x]\ncore = "avr5"\nbanks = ["CCM"]', '"CCM" describes no bank'),
         ('[x]\ncore = "avr5"\nbanks = [""]', "describes no bank"),
+        ('[x]\ncore = "avr5"\nram = 8\nchecked = ["ram"]', '"ram" in checked must be fields and their source'),
+        ('[x]\ncore = "avr5"\nram = 8\nchecked = ["rom: data sheet"]', "must be fields and their source"),
+        ('[x]\ncore = "avr5"\nchecked = ["ram: data sheet"]', "ram is called checked, but has no value"),
         ('[x]\ncore = "avr5"\naccelerator = "fast"', "accelerator must be one of"),
         ("[x", "cannot be read"),
     ],

@@ -69,6 +69,9 @@ class Chip:
     """Supply voltage at which active_ma was measured."""
     note: str = ""
     source: str = ""
+    """The documents that the data are from."""
+    checked: tuple[tuple[str, str], ...] = ()
+    """Which data were compared with a source, and which source: (field, source)."""
 
     def ram_missing(self, arena: int, rest: int, most: int | None = None) -> int | None:
         """Bytes of RAM that lack for one array and what can lie elsewhere; 0 where both fit, None where none is known.
@@ -105,6 +108,9 @@ ACCELERATORS: Mapping[str, str] = {
 }
 """What a chip can have between its core and its flash."""
 
+DATA = ("mhz", "flash", "ram", "banks", "wait_states", "active_ma")
+"""The data of a chip that `checked` can name."""
+
 TYPES: Mapping[str, tuple[type, ...]] = {
     "title": (str,),
     "core": (str,),
@@ -123,6 +129,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "volts": (int, float),
     "note": (str,),
     "source": (str,),
+    "checked": (list,),
 }
 ZERO = {"wait_states", "cache", "data_cache"}
 """Fields that may be 0."""
@@ -152,6 +159,7 @@ def _chip(name: str, table: Any, path: Path) -> Chip:
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
     if "banks" in values:
         values["banks"] = tuple(_bank(text, where) for text in values["banks"])
+    values["checked"] = tuple(pair for text in values.get("checked", ()) for pair in _checked(text, table, where))
     return Chip(**{**values, "name": name, "title": table.get("title", name), "core": core})
 
 
@@ -165,6 +173,16 @@ def _bank(text: str, where: str) -> Bank:
         raise ChipError(
             f'{where}: "{text}" describes no bank; write its name and bytes, as in "CCM 65536 0x10000000".'
         ) from None
+
+
+def _checked(text: str, table: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
+    """From "FIELD FIELD: SOURCE"."""
+    fields, _, source = text.partition(": ")
+    if not source or not fields or not set(fields.split()) <= set(DATA):
+        raise ChipError(f'{where}: "{text}" in checked must be fields and their source, as in "flash ram: data sheet".')
+    if missing := [field for field in fields.split() if field not in table]:
+        raise ChipError(f"{where}: {missing[0]} is called checked, but has no value.")
+    return [(field, source) for field in fields.split()]
 
 
 def _load(path: Path) -> dict[str, Chip]:
