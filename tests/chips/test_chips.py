@@ -120,7 +120,8 @@ def test_docs_count_what_was_compared(capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("board", ["NUCLEO-L4R5ZI", "NUCLEO-L4R5ZI-P", "NUCLEO-U575ZI-Q", "NUCLEO-H7A3ZI-Q",
     "DISCO-F746NG", "NUCLEO-G0B1RE", "NUCLEO-F401RE", "CY8CPROTO-062-4343W", "EK-RA8D1", "NUCLEO-U385RG-Q",
     "NuMaker-M467HJ", "Arduino Uno", "Arduino Mega", "Arduino Nano 33 BLE", "Arduino Portenta H7",
-    "Arduino Uno R4"])  # fmt: skip
+    "Arduino Uno R4", "NUCLEO-U3C5ZIT6-Q", "B-U585I-IOT02A", "nRF5340 DK", "Arduino Nicla Vision",
+    "Arduino Nano RP2040 Connect", "Arduino Portenta C33", "Raspberry Pi Pico W", "Teensy 4.1"])  # fmt: skip
 def test_boards_of_mlperf_and_arduino_are_known(board: str) -> None:
     assert board in find_chip(board).boards
 
