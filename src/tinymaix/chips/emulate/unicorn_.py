@@ -96,7 +96,8 @@ class UnicornMachine:
         for address, data in load_image(self._firmware):
             engine.mem_write(address, data)
         engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_fault)
-        engine.hook_add(unicorn.UC_HOOK_INTR, self._note_exception)
+        if self._thumb:  # of RISC-V's, unicorn itself stops at those that nobody serves
+            engine.hook_add(unicorn.UC_HOOK_INTR, self._note_exception)
         return engine
 
     def _register(self, name: str) -> int:
@@ -112,8 +113,7 @@ class UnicornMachine:
         return False
 
     def _note_exception(self, engine: Any, number: int, data: Any) -> None:
-        unaligned = self._thumb and number == DATA_ABORT
-        self._exception = UNALIGNED if unaligned else f"raised exception {number}, which is not emulated,"
+        self._exception = UNALIGNED if number == DATA_ABORT else f"raised exception {number}, which is not emulated,"
         engine.emu_stop()
 
     def _execute(self, begin: int, until: int) -> None:
