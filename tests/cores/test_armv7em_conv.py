@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 from tests.cores.armv7em_cases import EVERYWHERE, check, layer
 from tests.ops.make import sample
 from tinymaix.cores.armv7em import conv, fully_connected
-from tinymaix.cores.armv7em.gemm import OVERLAPPED
-from tinymaix.graph import Node
+from tinymaix.cores.armv7em.gemm import Form, forms
+from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
 
 
@@ -34,10 +35,32 @@ def test_convolution(core: str, optimize: str, part: int) -> None:
     check(sample(convolution(), 150)[part * 25 : part * 25 + 25], core, optimize, served=20)
 
 
-@pytest.mark.parametrize(("core", "part"), [("cortex-m4", 0), ("cortex-m33", 1), ("twins", 2)])
-def test_loads_that_overlap(core: str, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The form of weights that only a tuner chooses."""
+@pytest.mark.parametrize(
+    ("core", "part", "form"),
+    [
+        ("cortex-m4", 0, Form(packed=True, doubles=False, small=False)),
+        ("cortex-m33", 1, Form(packed=True, doubles=True, small=True)),
+        ("cortex-m4", 2, Form(packed=False, doubles=False, small=False)),
+        ("cortex-m7", 3, Form(packed=False, doubles=False, small=True)),
+        ("twins", 4, Form(packed=False, doubles=False, small=True)),
+    ],
+)
+def test_other_forms(core: str, part: int, form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forms that only a tuner chooses, and that of weights that cannot be packed."""
     for module in (conv, fully_connected):
-        monkeypatch.setattr(module, "forms", lambda optimize: (OVERLAPPED,))
+        monkeypatch.setattr(module, "forms", lambda optimize, weights: (fitting(form, weights),))
     monkeypatch.setattr(conv, "serves", lambda node, op, requant: False)
     check(sample(convolution(), 150)[part * 25 : part * 25 + 25], core, "speed", served=20)
+
+
+def fitting(form: Form, weights: Array) -> Form:
+    """The form, or bytes where the weights cannot be packed."""
+    return form if forms("speed", weights)[0].packed else Form(packed=False, doubles=False, small=form.small)
+
+
+def test_packing_is_refused_where_it_overflows() -> None:
+    """w + 256 v fits a halfword but where v is -128 and w is negative."""
+    weights = np.array([[-1, 5], [-128, 7], [0, -128], [-128, 0]], np.int8)
+    assert not forms("speed", weights)[0].packed
+    assert all(form.packed for form in forms("balanced", weights[2:]))
+    assert all(form.packed for form in forms("speed", weights[1:]))

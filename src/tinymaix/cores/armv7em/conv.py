@@ -15,7 +15,7 @@ import numpy as np
 
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.armv7em.fully_connected import one_row
-from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream, forms
+from tinymaix.cores.armv7em.gemm import Form, Product, block_stream, forms
 from tinymaix.cores.armv7em.pointwise import REASON, WIDEN_PAIR, pointwise
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.armv7em.winograd import serves, winograd
@@ -43,13 +43,16 @@ def choose_conv_2d(node: Node, core: Core, optimize: str) -> Sequence[Implementa
     requant = prove_high_node(node, op.activation, 0, varied=True)
     if requant is None:
         return ()
+    weights = node.input(1).data
+    assert weights is not None
+    taken = forms(optimize, weights.reshape(len(weights), -1))
     size, unpadded = node.input(1).shape[1:3], op.padding == (0, 0, 0, 0)
     if unpadded and node.output.elements == node.output.shape[3] and size == node.input(0).shape[1:3]:
         direct = one_row(node, requant)
     elif unpadded and size == (1, 1) and op.stride == (1, 1):
-        direct = [pointwise(node, requant, form) for form in forms(optimize)]
+        direct = [pointwise(node, requant, form) for form in taken]
     else:
-        direct = [_variant(node, op, requant, form) for form in forms(optimize)]
+        direct = [_variant(node, op, requant, form) for form in taken]
     fast = [winograd(node, op, requant)] if serves(node, op, requant) else []
     limits = quantized_range(op.activation, node.output)
     ways = [*fast, *direct] if optimize == "speed" else [*direct, *fast]
@@ -70,8 +73,8 @@ def _as_depthwise(node: Node, op: Conv2D, core: Core, optimize: str) -> Sequence
     return choose_depthwise_conv_2d(Node(same, [node.input(0), tensor, *node.inputs[2:]], node.outputs), core, optimize)
 
 
-def _variant(node: Node, op: Conv2D, requant: HighRequant, form: str) -> Implementation:
-    reason = REASON.replace("pixels", "windows").format(FORMS[form])
+def _variant(node: Node, op: Conv2D, requant: HighRequant, form: Form) -> Implementation:
+    reason = REASON.replace("pixels", "windows").format(form.words)
     return Implementation(partial(_emit, node, op, requant, form), _scratch(node), row_lead(node), reason)
 
 
@@ -81,7 +84,7 @@ def _row_taps(node: Node) -> int:
     row = kernel_w * in_c
     steps = (kernel_h * padded(row) - padded(kernel_h * row)) // 2
     copying = 2 * (kernel_h * (4 + 3 * padded(row) // 4) + 15)  # cycles for two windows, counted on a Cortex-M4
-    return padded(row) if 17 * steps * -(-out_c // 4) < copying else 0
+    return padded(row) if 15 * steps * -(-out_c // 4) < copying else 0
 
 
 def _scratch(node: Node) -> int:
@@ -90,7 +93,7 @@ def _scratch(node: Node) -> int:
     return 6 * padded(kernel_h * (_row_taps(node) or kernel_w * in_c)) + 8
 
 
-def _emit(node: Node, op: Conv2D, requant: HighRequant, form: str, code: LayerCode) -> None:
+def _emit(node: Node, op: Conv2D, requant: HighRequant, form: Form, code: LayerCode) -> None:
     out_c, kernel_h, kernel_w, in_c = node.input(1).shape
     weights, row_taps = node.input(1).data, _row_taps(node)
     assert weights is not None

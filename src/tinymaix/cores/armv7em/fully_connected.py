@@ -41,7 +41,9 @@ def choose_fully_connected(node: Node, core: Core, optimize: str) -> Sequence[Im
         return ()
     ways = one_row(node, requant) if single else []
     if not single or (optimize != "speed" and requant.scale == SCALE):  # of one row half the work is in vain
-        ways += [pointwise(node, requant, form) for form in forms(optimize)]
+        weights = node.input(1).data
+        assert weights is not None
+        ways += [pointwise(node, requant, form) for form in forms(optimize, weights)]
     limits = quantized_range(op.activation, node.output)
     return [clamped(way, node, requant.clamp, limits) for way in ways]
 

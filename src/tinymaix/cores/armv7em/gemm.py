@@ -1,10 +1,14 @@
 """The product of two columns of activations with all output channels: four channels a turn, two MACs an instruction.
 
-Columns are activations times 256 as halfwords, the two columns side by side: (c0, c2) of the first, of the second,
-(c1, c3) of the first, of the second, and so on. A turn is unrolled, and entered in its middle where it does more than
-what is left over of the taps. All of it is one function in assembly, since eight sums, four operands and two pointers
-take every register that there is. Channels that fill no four are left to a function that takes two a turn, or filled up
-to four where that function would be much code for little work.
+Columns are activations as halfwords, the two columns side by side: (c0, c2) of the first, of the second, (c1, c3) of
+the first, of the second, and so on. Weights of two neighbouring channels fill a word, packed as in weights.py: that is
+w + 256 v of two taps. Its product with a column is x w + 256 x v; SXTB16 leaves w alone, whose sum gives the first
+channel, and is what the second has too much. One unpacking instruction serves eight MACs.
+
+A turn is unrolled, and entered in its middle where it does more than what is left over of the taps. All of it is one
+function in assembly, since eight sums, four operands and two pointers take every register that there is. Channels that
+fill no four are left to a function that takes two a turn, or filled up to four where that function would be much code
+for little work.
 """
 
 from __future__ import annotations
@@ -15,124 +19,162 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, DOT_PAIR, EVEN_BYTES, NAKED, assembly, repeated
-from tinymaix.cores.armv7em.weights import padded
-from tinymaix.cores.exact_high import HighRequant
+from tinymaix.cores.armv7em.weights import packs, padded
+from tinymaix.cores.exact_high import SCALE, HighRequant
 from tinymaix.cores.finish import FINISHED_S8
 from tinymaix.graph import Array
 from tinymaix.ops.emit import Argument, Kernel
 
 SUMS = ("r4", "r5", "r6", "r7", "r8", "r9", "r10", "r11")
 """Of channel 0 for both columns, of channel 1, and so on."""
-HALFWORDS, OVERLAPPED, BYTES = "", "_lap", "_w8"
-"""How a kernel takes weights, as part of its name: widened and two words by one load, widened and by loads that overlap
-(fewer cycles, more instructions), or as bytes that it widens itself."""
-FORMS = {HALFWORDS: "halfwords", OVERLAPPED: "halfwords by loads that overlap", BYTES: "bytes"}
-"""In words."""
-TURN = {4: 16, 2: 8}
-"""Steps of two taps that are unrolled, by channels of a block; half as many where weights are bytes."""
+BITS = SCALE.bit_length() - 1
+"""Below the point of a sum from which an output is made."""
 Y, NEXT, COLUMNS, ENTRY, END, LAST, FRAME = 0, 4, 8, 12, 16, 20, 24
 """Bytes from the stack pointer. Saved registers lie above the frame, arguments that fill no register above those."""
 ARGUMENTS = FRAME + 36
 NEXT_ARGUMENT, CHANNELS, CENTER = (ARGUMENTS + 4 * i for i in range(3))  # behind CENTER, whether signs count
 
 
-def forms(optimize: str) -> tuple[str, ...]:
-    """The forms of weights to try, the best guess first."""
-    return (HALFWORDS, OVERLAPPED, BYTES) if optimize == "speed" else (BYTES, HALFWORDS, OVERLAPPED)
+@dataclass(frozen=True)
+class Form:
+    """How a kernel takes its weights."""
+
+    packed: bool
+    """Two channels' to a halfword, else bytes of which each is widened: where -128 stands beside a negative one."""
+    doubles: bool
+    """Whether two words are loaded by one instruction: 12 instructions and 16 cycles a step, else 14 and 15, since
+    loads from two pointers in turn overlap."""
+    small: bool
+    """Whether the kernel is to be little code."""
+
+    @property
+    def name(self) -> str:
+        """Part of the kernel's."""
+        return f"{'' if self.packed else '_w8'}{'_double' if self.doubles else ''}{'_small' if self.small else ''}"
+
+    @property
+    def words(self) -> str:
+        """Of a sentence."""
+        return "two channels' weights packed" if self.packed else "weights as bytes"
+
+    def turn(self, channels: int) -> int:
+        """Steps of two taps that are unrolled in a loop for blocks of 4 or 2 channels."""
+        return 16 if channels == 4 and not self.small else 8
+
+
+def forms(optimize: str, weights: Array) -> tuple[Form, ...]:
+    """The forms to try for weights (channels, taps), the best guess first."""
+    small = optimize != "speed"
+    if not packs(weights.T):
+        return (Form(packed=False, doubles=False, small=small),)
+    return tuple(Form(packed=True, doubles=doubles, small=small) for doubles in (not small, small))
 
 
 FILLED = 16
 """Channels from which on up to three that do not count are little work."""
 
 
-def blocks(out_c: int, pixels: int, form: str) -> list[int]:
+def blocks(out_c: int, pixels: int, form: Form) -> list[int]:
     """Channels of each block: fours, and twos for what is left; the last block may have channels that do not count.
 
-    Layers with weights as bytes, the choice where code is to be small, have twos only where they save a lot.
+    Where code is to be small there are twos only where they save a lot.
     """
-    if form == BYTES and (out_c >= FILLED or out_c % 4 == 3 or pixels <= 2):
+    if form.small and (out_c >= FILLED or out_c % 4 == 3 or pixels <= 2):
         return [4] * -(-out_c // 4)
     return [4] * (out_c // 4) + [2] * (-(-(out_c % 4) // 2))
 
 
-def block_stream(weights: Array, requant: HighRequant, form: str, pixels: int) -> Array:
+def block_stream(weights: Array, requant: HighRequant, form: Form, pixels: int) -> Array:
     """The words of a layer in the order in which `dot_columns` reads them. weights: (channels, taps) int8.
 
-    A block is the first values of its sums; of every two taps a word of each channel, halfwords, or for BYTES a word of
-    every two channels, whose even bytes are the taps of the first; the signs where the layer is signed, then the
-    multipliers; but of each channel all of multiplier, sign and right where channels have shifts of their own.
+    A block is, if packed, the first values of every second channel's sums; of every two taps a word of every two
+    channels; the (other) first values; the signs where the layer is signed, then the multipliers; but of each channel
+    all of multiplier, sign and right where channels have shifts of their own.
     """
     channels, taps = weights.shape
-    wide = form != BYTES
     sizes = blocks(channels, pixels, form)
-    rows = np.zeros((sum(sizes), padded(taps)), np.int8)
+    rows = np.zeros((sum(sizes), padded(taps)), np.int64)
     rows[:channels, :taps] = np.where(requant.fixed[:, None], 0, weights)
     order = np.arange(padded(taps)).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)  # as widening leaves activations
-    pairs = rows[:, order].reshape(len(rows), -1, 2)
-    if wide:
-        words = np.ascontiguousarray(pairs.astype("<i2")).view("<i4")[..., 0]
-    else:  # two channels' (w0, w1) and (v0, v1) -> bytes w0 v0 w1 v1
-        two = np.moveaxis(pairs.reshape(len(rows) // 2, 2, -1, 2), 1, 3)
-        words = np.ascontiguousarray(two).reshape(len(rows) // 2, -1, 4).view("<i4")[..., 0]
+    first, second = rows[::2, order], rows[1::2, order]
+    halves = first + 256 * second if form.packed else (first & 255) + 256 * second
+    words = np.ascontiguousarray(halves.astype("<i2")).view("<i4")
     start, constants = np.zeros(len(rows), np.int64), np.zeros((len(rows), 3), np.int64)
     start[:channels] = requant.start
     constants[:channels] = np.stack([requant.multiplier, requant.sign, requant.right], axis=1)
     parts, at = [], 0
     for size in sizes:
-        block = slice(at, at + size)
-        part = words[block] if wide else words[at // 2 : (at + size) // 2]
+        block, part = slice(at, at + size), words[at // 2 : (at + size) // 2].T.reshape(-1)
+        before, behind = (start[block][1::2], start[block][::2]) if form.packed else (start[:0], start[block])
         finish = constants[block] if requant.varied else constants[block][:, [1, 0][not requant.signed :]].T
-        parts += [start[block], part.T.reshape(-1), finish.reshape(-1)]
+        parts += [before, part, behind, finish.reshape(-1)]
         at += size
     return np.concatenate(parts).astype(np.int32)
 
 
-def step(channels: int, form: str) -> list[str]:
-    """Two taps of a block: r0 walks the weights, r1 the columns; r2 and r3 are activations, r12 and lr weights.
-
-    Loads from two pointers in turn overlap, which LDRD does not.
-    """
-    lines = {
-        HALFWORDS: ["ldrd r2, r3, [r1], #8", "ldrd r12, lr, [r0], #8"],
-        OVERLAPPED: ["ldr.w r2, [r1], #4", "ldr.w r12, [r0], #4", "ldr.w r3, [r1], #4", "ldr.w lr, [r0], #4"],
-        BYTES: ["ldr.w r2, [r1], #4", "ldr.w lr, [r0], #4", "ldr.w r3, [r1], #4"],
-    }[form]
-    for first in range(0, channels, 2):
-        if form == BYTES:
-            lines += [*(["ldr.w lr, [r0], #4"] if first else []), "sxtb16 r12, lr", "sxtb16 lr, lr, ror #8"]
-        elif first:
-            lines += ["ldrd r12, lr, [r0], #8"]
-        a, b, c, d = SUMS[2 * first : 2 * first + 4]
-        lines += [f"smlad {a}, r12, r2, {a}", f"smlad {b}, r12, r3, {b}"]
-        lines += [f"smlad {c}, lr, r2, {c}", f"smlad {d}, lr, r3, {d}"]
+def _step(channels: int, form: Form) -> list[str]:
+    """Two taps of a block: r0 walks the weights, r1 the columns; r2 and r3 are activations, r12 and lr weights."""
+    words = ("lr", "r12")[: channels // 2]
+    if form.doubles and channels == 4:
+        lines = ["ldrd r2, r3, [r1], #8", "ldrd lr, r12, [r0], #8"]
+    else:
+        lines = ["ldr.w r2, [r1], #4", "ldr.w lr, [r0], #4", "ldr.w r3, [r1], #4"]
+        lines += ["ldr.w r12, [r0], #4"] if form.packed and channels == 4 else []
+    for i, word in enumerate(words):
+        a, b, c, d = SUMS[4 * i : 4 * i + 4]
+        if form.packed:
+            lines += [f"smlad {c}, {word}, r2, {c}", f"smlad {d}, {word}, r3, {d}", f"sxtb16 {word}, {word}"]
+            lines += [f"smlad {a}, {word}, r2, {a}", f"smlad {b}, {word}, r3, {b}"]
+        else:
+            lines += [*(["ldr.w lr, [r0], #4"] if i else []), "sxtb16 r12, lr", "sxtb16 lr, lr, ror #8"]
+            lines += [f"smlad {a}, r12, r2, {a}", f"smlad {b}, r12, r3, {b}"]
+            lines += [f"smlad {c}, lr, r2, {c}", f"smlad {d}, lr, r3, {d}"]
     return lines
 
 
-def _turn(channels: int, form: str) -> int:
-    return TURN[channels] // (2 if form == BYTES and channels == 4 else 1)
-
-
-def _enter(channels: int, form: str, label: int) -> list[str]:
-    """Where the loop at ``label`` is entered: behind the steps that its first turn leaves out. r1, r2: the columns."""
-    bits = _turn(channels, form).bit_length() - 1
-    lines = ["sub r4, r1, r2", f"ubfx r4, r4, #3, #{bits}", f"movs r5, #{4 * len(step(channels, form))}"]
+def _enter(channels: int, form: Form, label: int) -> list[str]:
+    """Where the loop at ``label`` is entered: behind what its first turn leaves out. r1, r2: the columns."""
+    bits = form.turn(channels).bit_length() - 1
+    lines = ["sub r4, r1, r2", f"ubfx r4, r4, #3, #{bits}", f"movs r5, #{4 * len(_step(channels, form))}"]
     return [*lines, "mul r4, r4, r5", f"adr.w r6, {label}f", "add r4, r4, r6", "orr r4, r4, #1",
             f"str r4, [sp, #{ENTRY}]"]  # fmt: skip
 
 
-def _sums(channels: int, form: str, label: int) -> list[str]:
+def _sums(channels: int, form: Form, label: int) -> list[str]:
     """One block's sums, complete in SUMS."""
     sums = SUMS[: 2 * channels]
-    lines = [f"ldr r1, [sp, #{COLUMNS}]", f"ldm.w r0!, {{{', '.join(sums[::2])}}}"]
-    lines += [f"mov {second}, {first}" for first, second in zip(sums[::2], sums[1::2], strict=True)]
-    lines += [f"ldr pc, [sp, #{ENTRY}]", ".p2align 2", f"{label}:"]
+    zero, firsts, seconds = sums, sums[:0], sums[:0]
+    if form.packed:  # a register pair at a time: sums of the first channel of two, of the second
+        zero = tuple(total for i, total in enumerate(sums) if i % 4 < 2)
+        firsts, seconds = sums[2::4], sums[3::4]
+    lines = [f"ldr r1, [sp, #{COLUMNS}]"]
+    lines += [f"ldm.w r0!, {{{', '.join(firsts)}}}"] if len(firsts) > 1 else [f"ldr {x}, [r0], #4" for x in firsts]
+    lines += [f"mov {second}, {first}" for first, second in zip(firsts, seconds, strict=True)]
+    lines += [f"mov.w {total}, #0" for total in zero]
     return [
         *lines,
-        *repeated(_turn(channels, form), step(channels, form)),
+        f"ldr pc, [sp, #{ENTRY}]",
+        ".p2align 2",
+        f"{label}:",
+        *repeated(form.turn(channels), _step(channels, form)),
         f"ldr r2, [sp, #{END}]",
         "cmp r1, r2",
         f"bne.w {label}b",
+        *_apart(sums, form),
     ]
+
+
+def _apart(sums: tuple[str, ...], form: Form) -> list[str]:
+    """The two channels that are packed, told apart, and all with ``BITS`` below the point."""
+    if form.packed:
+        taken = zip(sums[2::4] + sums[3::4], sums[::4] + sums[1::4], strict=True)
+        lines, shifted = [f"sub {both}, {both}, {low}" for both, low in taken], (sums[::4], sums[1::4])
+    else:
+        lines, shifted = [], (sums[::2], sums[1::2])
+    starts = ("r2", "r3", "r12", "lr")[: len(shifted[0])]
+    lines += [f"ldm.w r0!, {{{', '.join(starts)}}}"] if len(starts) > 1 else ["ldr r2, [r0], #4"]
+    pairs = [(total, start) for half in shifted for total, start in zip(half, starts, strict=True)]
+    return [*lines, *(f"add {total}, {start}, {total}, lsl #{BITS}" for total, start in pairs)]
 
 
 def _finish(channels: int, shift: int, varied: bool, label: int) -> tuple[list[str], list[str]]:
@@ -193,15 +235,11 @@ def _twos() -> list[str]:
     ]
 
 
-def dot_columns(requant: HighRequant, form: str, block: int) -> Kernel:
+def dot_columns(requant: HighRequant, form: Form, block: int) -> Kernel:
     """The kernel for blocks of 4 or 2: dot_columns_4_12(stream, columns, end, y, next, channels, center, is_signed)."""
     shift, varied = requant.shift, requant.varied
     finish, apart = _finish(block, shift, varied, 3)
-    name = f"dot_columns_{block}{form}{'_varied' if varied else ''}_{shift}"
-    width = "3" if varied else "is_signed ? 2 : 1"
-    multiplier, sign, right = f"constants[i + (width - 1) * {block}]", "is_signed ? constants[i] : 0", "0"
-    if varied:
-        multiplier, sign, right = (f"constants[3 * i{offset}]" for offset in ("", " + 1", " + 2"))
+    name = f"dot_columns_{block}{form.name}{'_varied' if varied else ''}_{shift}"
     code = [
         "push {r4-r11, lr}",
         f"sub sp, #{FRAME}",
@@ -220,9 +258,6 @@ def dot_columns(requant: HighRequant, form: str, block: int) -> Kernel:
         "pop {r4-r11, pc}",
         *apart,
     ]
-    wide = form != BYTES
-    word = "(uint32_t)*w" if wide else "even_bytes((uint32_t)*w >> i % 2 * 8)"
-    per_word = "" if wide else " / 2"
     prototype = f"""\
 const int32_t *{name}(
     const int32_t *stream, const uint32_t *columns, const uint32_t *end, int8_t *y, int next, int channels,
@@ -231,8 +266,8 @@ const int32_t *{name}(
         name,
         f"""\
 /* Two columns of activations with {block} channels a turn: the outputs of two pixels, ``next`` bytes apart.
- * Weights are {FORMS[form]}. A block of the stream is the first values of the sums, their weights, and the
- * constants of requantization. Returns the end of the stream. */
+ * A block of the stream is the weights, with first values of sums around them, and the constants of requantization;
+ * {form.words}. Returns the end of the stream. */
 #if defined(__ARM_FEATURE_DSP)
 {NAKED} {prototype}
 {{
@@ -242,26 +277,46 @@ const int32_t *{name}(
 #else
 static {prototype}
 {{
-    int steps = (int)(end - columns) / 2, width = {width};
-    for (int channel = 0; channel < channels; channel += {block}) {{
-        const int32_t *constants = stream + {block} + steps * {block}{per_word};
-        for (int i = 0; i < {block} && channel + i < channels; i++)
-            for (int column = 0; column < 2; column++) {{
-                uint32_t sum = (uint32_t)stream[i];
-                const int32_t *w = stream + {block} + i{per_word};
-                for (int step = 0; step < steps; step++, w += {block}{per_word})
-                    sum += dot_pair({word}, columns[2 * step + column]);
-                y[channel + i + column * next] = finished_s8(
-                    sum, {multiplier}, {sign}, {right}, center, {shift});
-            }}
-        stream = constants + width * {block};
-    }}
+{_twin(requant, form, block)}
     return stream;
 }}
 #endif
 """,
-        (ASSEMBLY, DOT_PAIR, *(() if wide else (EVEN_BYTES,)), FINISHED_S8),
+        (ASSEMBLY, DOT_PAIR, EVEN_BYTES, FINISHED_S8),
     )
+
+
+def _twin(requant: HighRequant, form: Form, block: int) -> str:
+    """The loop over blocks in portable C."""
+    multiplier, sign, right = f"constants[i + (width - 1) * {block}]", "is_signed ? constants[i] : 0", "0"
+    if requant.varied:
+        multiplier, sign, right = (f"constants[3 * i{offset}]" for offset in ("", " + 1", " + 2"))
+    if form.packed:
+        before, behind = block // 2, block // 2
+        begin, second = "(uint32_t)stream[i / 2]", "dot_pair((uint32_t)*w, columns[2 * step + column])"
+        total = f"i % 2 ? sums[1] - sums[0] : (uint32_t)starts[i / 2] + (sums[0] << {BITS})"
+    else:
+        before, behind = 0, block
+        begin, second = "0", "dot_pair(even_bytes((uint32_t)*w >> 8), columns[2 * step + column])"
+        total = f"(uint32_t)starts[i] + (sums[i % 2] << {BITS})"
+    return f"""\
+    int steps = (int)(end - columns) / 2, width = {"3" if requant.varied else "is_signed ? 2 : 1"};
+    for (int channel = 0; channel < channels; channel += {block}) {{
+        const int32_t *starts = stream + {before} + steps * {block // 2}, *constants = starts + {behind};
+        for (int i = 0; i < {block} && channel + i < channels; i++)
+            for (int column = 0; column < 2; column++) {{
+                uint32_t sums[2] = {{0, {begin}}};
+                const int32_t *w = stream + {before} + i / 2;
+                for (int step = 0; step < steps; step++, w += {block // 2}) {{
+                    sums[0] += dot_pair(even_bytes((uint32_t)*w), columns[2 * step + column]);
+                    sums[1] += {second};
+                }}
+                y[channel + i + column * next] = finished_s8(
+                    {total}, {multiplier}, {sign}, {right},
+                    center, {requant.shift});
+            }}
+        stream = constants + width * {block};
+    }}"""
 
 
 MULTIPLY_COLUMNS = Kernel(
@@ -302,7 +357,7 @@ class Product:
     arguments: Mapping[str, Argument]
 
     @staticmethod
-    def of(requant: HighRequant, form: str, out_c: int, pixels: int) -> Product:
+    def of(requant: HighRequant, form: Form, out_c: int, pixels: int) -> Product:
         """For a layer of ``out_c`` channels and ``pixels`` columns."""
         sizes = blocks(out_c, pixels, form)
         fours = dot_columns(requant, form, 4) if 4 in sizes else None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly
-from tinymaix.cores.armv7em.gemm import FORMS, Product, block_stream
+from tinymaix.cores.armv7em.assembly import ASSEMBLY, EVEN_BYTES, NAKED, assembly
+from tinymaix.cores.armv7em.gemm import Form, Product, block_stream
 from tinymaix.cores.armv7em.weights import padded
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.graph import Node
@@ -30,12 +30,13 @@ static inline uint32_t load_4(const int8_t *x)
 
 
 def _widen_pair() -> Kernel:
-    one = ["ldr r7, [r1], #4", "ldr r8, [r2], #4", "and r5, r4, r7, lsl #8", "and r6, r4, r8, lsl #8", "and r7, r7, r4"]
-    one += ["and r8, r8, r4", "stm.w r0!, {r5, r6, r7, r8}"]
-    two = ["ldr r7, [r1], #4", "ldr r8, [r2], #4", "ldr r11, [r1], #4", "ldr r12, [r2], #4", "and r5, r4, r7, lsl #8"]
-    two += ["and r6, r4, r8, lsl #8", "and r7, r7, r4", "and r8, r8, r4", "and r9, r4, r11, lsl #8"]
-    two += ["and r10, r4, r12, lsl #8", "and r11, r11, r4", "and r12, r12, r4", "stm.w r0!, {r5-r12}"]
-    code = ["push {r4-r12, lr}", "movw r4, #0xff00", "movt r4, #0xff00", "1:", "lsrs.w lr, r3, #1", "bcc.w 2f", *one]
+    one = ["ldr r7, [r1], #4", "ldr r8, [r2], #4", "sxtb16 r5, r7", "sxtb16 r6, r8", "sxtb16 r7, r7, ror #8"]
+    one += ["sxtb16 r8, r8, ror #8", "stm.w r0!, {r5, r6, r7, r8}"]
+    two = ["ldr r7, [r1], #4", "ldr r8, [r2], #4", "ldr r11, [r1], #4", "ldr r12, [r2], #4"]
+    for low, high in (("r5", "r7"), ("r6", "r8"), ("r9", "r11"), ("r10", "r12")):
+        two += [f"sxtb16 {low}, {high}", f"sxtb16 {high}, {high}, ror #8"]
+    two += ["stm.w r0!, {r5-r12}"]
+    code = ["push {r4-r12, lr}", "1:", "lsrs.w lr, r3, #1", "bcc.w 2f", *one]
     code += ["2:", "beq.w 4f", "3:", *two, "subs.w lr, lr, #1", "bne.w 3b", "4:"]
     code += ["ldrd r5, r6, [sp, #40]", "add r1, r1, r6", "add r2, r2, r6", "subs r5, #1", "str r5, [sp, #40]"]
     code += ["bne.w 1b", "pop {r4-r12, pc}"]
@@ -43,7 +44,7 @@ def _widen_pair() -> Kernel:
     return Kernel(
         "widen_pair",
         f"""\
-/* The same bytes of two pixels or windows, times 256, as columns: rows of four times ``quads``, ``gap`` bytes apart */
+/* The same bytes of two pixels or windows as columns: rows of four times ``quads``, ``gap`` bytes apart */
 #if defined(__ARM_FEATURE_DSP)
 {NAKED} {prototype}
 {{
@@ -53,28 +54,27 @@ def _widen_pair() -> Kernel:
 #else
 static {prototype}
 {{
-    const uint32_t odd = UINT32_C(0xff00ff00);
     for (; rows > 0; rows--, x0 += gap, x1 += gap)
         for (int i = 0; i < quads; i++, columns += 4, x0 += 4, x1 += 4) {{
             uint32_t a = load_4(x0), b = load_4(x1);
-            columns[0] = (a << 8) & odd;
-            columns[1] = (b << 8) & odd;
-            columns[2] = a & odd;
-            columns[3] = b & odd;
+            columns[0] = even_bytes(a);
+            columns[1] = even_bytes(b);
+            columns[2] = even_bytes(a >> 8);
+            columns[3] = even_bytes(b >> 8);
         }}
 }}
 #endif
 """,
-        (ASSEMBLY, LOAD_4),
+        (ASSEMBLY, LOAD_4, EVEN_BYTES),
     )
 
 
 WIDEN_PAIR = _widen_pair()
 
-REASON = "two pixels by four channels a turn, weights as {}, requantized by one product"
+REASON = "two pixels by four channels a turn, {}, requantized by one product"
 
 
-def pointwise(node: Node, requant: HighRequant, form: str) -> Implementation:
+def pointwise(node: Node, requant: HighRequant, form: Form) -> Implementation:
     """A convolution whose pixels are independent rows of channels, or a fully connected layer of several rows."""
     taps, out_c = node.input(0).shape[-1], node.output.shape[-1]
     if node.op.kind == "FULLY_CONNECTED":
@@ -82,12 +82,12 @@ def pointwise(node: Node, requant: HighRequant, form: str) -> Implementation:
     pixels = node.output.elements // out_c
     # Both pixels of a pair are read before one is written; behind the last pair nothing is read any more.
     lead = max(0, (pixels - 1) // 2 * 2 * (out_c - taps))
-    reason = REASON.format(FORMS[form])
+    reason = REASON.format(form.words)
     emit = partial(_emit, node, requant, form, taps, out_c, pixels)
     return Implementation(emit, 4 * padded(taps) + (0 if taps % 4 == 0 else 2 * padded(taps)), lead, reason)
 
 
-def _emit(node: Node, requant: HighRequant, form: str, taps: int, out_c: int, pixels: int, code: LayerCode) -> None:
+def _emit(node: Node, requant: HighRequant, form: Form, taps: int, out_c: int, pixels: int, code: LayerCode) -> None:
     weights = node.input(1).data
     assert weights is not None
     words = block_stream(weights.reshape(out_c, taps), requant, form, pixels)

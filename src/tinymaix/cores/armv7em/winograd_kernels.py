@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly, repeated
-from tinymaix.cores.armv7em.gemm import OVERLAPPED, step
 from tinymaix.cores.exact_high import SCALE
 from tinymaix.cores.finish import FINISHED_S8
 from tinymaix.ops.emit import Kernel
@@ -93,10 +92,17 @@ static {prototype}
     )
 
 
+def _step(product: str = "smlad {0}, {1}, {0}") -> list[str]:
+    """Two channels of a block: r0 walks the weights, r1 the tiles. Loads from two pointers in turn overlap."""
+    lines = ["ldr.w r2, [r1], #4", "ldr.w r12, [r0], #4", "ldr.w r3, [r1], #4", "ldr.w lr, [r0], #4"]
+    operands = ["r12, r2", "r12, r3", "lr, r2", "lr, r3"]
+    lines += [product.format(f"r{4 + i}", pair) for i, pair in enumerate(operands)]
+    return [*lines, "ldrd r12, lr, [r0], #8", *(product.format(f"r{8 + i}", pair) for i, pair in enumerate(operands))]
+
+
 def _first_step() -> list[str]:
     """A step at which the sums begin."""
-    steps = step(BLOCK, OVERLAPPED)
-    return [line.rsplit(",", 1)[0].replace("smlad", "smuad") if "smlad" in line else line for line in steps]
+    return _step("smuad {0}, {1}")
 
 
 def dot_positions() -> Kernel:
@@ -122,7 +128,7 @@ def dot_positions() -> Kernel:
         f"ldr pc, [sp, #{ENTRY}]",
         ".p2align 2",
         "2:",
-        *repeated(TURN, step(BLOCK, OVERLAPPED)),
+        *repeated(TURN, _step()),
         f"ldrd r2, r3, [sp, #{END}]",
         "cmp r1, r2",
         "bne.w 2b",
