@@ -40,6 +40,14 @@ def test_a_line_of_two_instructions_hides_one_wait_state() -> None:
     assert waits(chip(**PREFETCH), straight, 100).cycles == 100  # 10 long ones: 2 cycles each instead of 1
 
 
+def test_slow_instructions_do_not_make_up_for_fast_lines() -> None:
+    straight = trace({(FLASH, 16): 10}, {(FLASH, FLASH + 16): 10})
+    steps = [(4, 1.0), (4, 1.0), (4, 3.0), (2, 1.0), (2, 1.0)]  # lines of 2 and 5 cycles, each read in 3
+    slow = chip(wait_states=2, flash_line=8, accelerator="prefetch", data_cache=0)
+    assert waits(slow, straight, 70, lambda address, size: steps).cycles == 10 * (3 - 2)
+    assert waits(slow, straight, 70).cycles == 0
+
+
 def test_a_branch_that_is_taken_waits_for_its_target() -> None:
     loop = trace({(FLASH, 4): 100}, {(FLASH, FLASH): 99, (FLASH, FLASH + 4): 1})
     assert waits(chip(**PREFETCH), loop, 300).cycles == 99 * 1.5

@@ -9,11 +9,12 @@ has the results.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from tinymaix.chips import cycles_arm, cycles_m7, cycles_riscv
 from tinymaix.chips.emulate.machine import Emulation, Part
 from tinymaix.chips.firmware import Firmware
-from tinymaix.chips.flash import waits
+from tinymaix.chips.flash import Pace, waits
 from tinymaix.chips.trace import Code, Trace
 from tinymaix.cores.armv7em.cycles import CORTEX_M7
 from tinymaix.cores.costs import Costs, DualIssue, Pipeline
@@ -45,11 +46,13 @@ def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
     if core not in TABLES or emulation.blocks is None or emulation.edges is None:
         return None
     trace = Trace(Code(firmware), emulation.blocks, emulation.edges)
+    pace: Pace | None = None
     if core == "cortex-m7":
         total, spread = cycles_m7.cycles(trace)
     else:
-        total, spread = (cycles_riscv if core in RV32 else cycles_arm).cycles(core, trace)
-    flash = waits(firmware.chip, trace, total)
+        model = cycles_riscv if core in RV32 else cycles_arm
+        (total, spread), pace = model.cycles(core, trace), partial(model.pace, core, trace)
+    flash = waits(firmware.chip, trace, total, pace)
     cycles = total + flash.cycles
     error = TABLES[core].error + (spread + flash.spread) / max(cycles, 1)
     return Cycles(round(cycles), error, TABLES[core].source, round(flash.cycles))

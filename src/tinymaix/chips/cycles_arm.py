@@ -133,11 +133,8 @@ def _block(core: str, code: bytes, alignment: int) -> _Block:
     """The costs of a block on a core; `alignment` is its address modulo 4."""
     steps = decode(code, alignment)
     costs = TABLES[core]
-    low = high = 0
-    for before, step in zip([None, *steps], steps, strict=False):
-        least, most = _own(costs, step)
-        wait = _wait(costs, before, step) if before else 0
-        low, high = low + least + wait, high + most + wait
+    ranges = _ranges(costs, steps)
+    low, high = sum(least for least, _ in ranges), sum(most for _, most in ranges)
     taken, last = 0.0, steps[-1]
     if last.to_pc:
         taken = _refill(costs, last)
@@ -148,6 +145,23 @@ def _block(core: str, code: bytes, alignment: int) -> _Block:
             low, high, taken = low - own[0] + 1, high - own[1] + 1, taken + sum(own) / 2 - 1
     spread = (high - low) / 2 + costs.split_run * _split_runs(steps, alignment)
     return _Block((low + high) / 2, spread, taken, last.to_pc and not last.conditional)
+
+
+def pace(core: str, trace: Trace, address: int, size: int) -> list[tuple[int, float]]:
+    """(bytes, cycles) of each instruction of a block, in order; the branch at its end as if it was not taken."""
+    steps = decode(trace.code.read(address, size), address % 4)
+    ranges = _ranges(TABLES[core], steps)
+    return [(step.size, sum(span) / 2) for step, span in zip(steps, ranges, strict=True)]
+
+
+def _ranges(costs: Costs, steps: Sequence[Step]) -> list[tuple[int, int]]:
+    """Lowest and highest cycles of each instruction, which the one before it decides as well."""
+    ranges = []
+    for before, step in zip([None, *steps], steps, strict=False):
+        least, most = _own(costs, step)
+        wait = _wait(costs, before, step) if before else 0
+        ranges.append((least + wait, most + wait))
+    return ranges
 
 
 def _split_runs(steps: Sequence[Step], address: int) -> int:

@@ -26,6 +26,8 @@ class Run(NamedTuple):
     low: int
     high: int
     outstanding: Outstanding
+    begins: tuple[int, ...]
+    """When each instruction starts, and the end."""
 
 
 def cycles(core: str, trace: Trace) -> tuple[float, float]:
@@ -45,6 +47,13 @@ def cycles(core: str, trace: Trace) -> tuple[float, float]:
         flow, doubt = _flow(costs, trace, address, size, loops)
         total, spread = total + flow, spread + doubt
     return total, spread
+
+
+def pace(core: str, trace: Trace, address: int, size: int) -> list[tuple[int, float]]:
+    """(bytes, cycles) of each instruction of a block, in order; the branch at its end as if it was not taken."""
+    code = trace.code.read(address, size)
+    begins = _run(core, code, ()).begins
+    return [(step.size, begins[i + 1] - begins[i]) for i, step in enumerate(_decode(code))]
 
 
 def _flow(costs: Pipeline, trace: Trace, address: int, size: int, loops: list[int]) -> tuple[float, float]:
@@ -101,14 +110,15 @@ def _after(core: str, code: bytes, taken: bool) -> Outstanding:
 @lru_cache(maxsize=1 << 17)
 def _run(core: str, code: bytes, outstanding: Outstanding) -> Run:
     costs, now, extra = CYCLES[core], 0, 0
-    ready = dict(outstanding)
+    ready, begins = dict(outstanding), []
     for step in _decode(code):
         start = max([now, *(ready.get(register, 0) for register in step.reads)])
         if step.stores:
             start = max(start, ready.get(step.stores, 0) - costs.store_late)
         low, high = costs.cycles.get(step.kind, (costs.usual, costs.usual))
+        begins.append(start)
         now, extra = start + low, extra + high - low
         if step.writes:
             ready[step.writes] = start + max(low, costs.latency.get(step.kind, 0))
     left = tuple(sorted((register, at - now) for register, at in ready.items() if at > now))
-    return Run(now, now + extra, left)
+    return Run(now, now + extra, left, (*begins, now))

@@ -13,6 +13,7 @@ Constants that are read from the flash are not in the counts. Their waits are le
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from tinymaix.chips.chip import Chip
@@ -25,6 +26,10 @@ LARGE = 1024
 """Bytes of a cache for constants that is not small."""
 
 
+Pace = Callable[[int, int], Sequence[tuple[int, float]]]
+"""(bytes, cycles) of each instruction of the block at an address, of so many bytes."""
+
+
 class Waits(NamedTuple):
     """Waiting for the flash."""
 
@@ -33,8 +38,8 @@ class Waits(NamedTuple):
     """How far they may be off either way."""
 
 
-def waits(chip: Chip, trace: Trace, cycles: float) -> Waits:
-    """What is added to the cycles of the core alone."""
+def waits(chip: Chip, trace: Trace, cycles: float, pace: Pace | None = None) -> Waits:
+    """What is added to the cycles of the core alone, whose instructions are all equally slow where no pace is given."""
     if not chip.wait_states or chip.accelerator == "tcm":
         return Waits(0, 0)
     blocks = {key: times for key, times in trace.blocks.items() if trace.code.in_flash(key[0])}
@@ -42,13 +47,15 @@ def waits(chip: Chip, trace: Trace, cycles: float) -> Waits:
         missed = _missed(trace, blocks, chip.flash_line, max(chip.cache // chip.flash_line, 1)) * chip.wait_states
         code = Waits(missed, missed / 2)
     else:
-        code = _read_ahead(chip, trace, blocks, cycles)
+        code = _read_ahead(chip, trace, blocks, cycles, pace)
     cache = chip.cache if chip.data_cache is None else chip.data_cache
     constants = 0.0 if chip.accelerator in CACHED and cache >= LARGE else CONSTANTS * min(chip.wait_states, 10)
     return Waits(code.cycles, code.spread + constants * cycles)
 
 
-def _read_ahead(chip: Chip, trace: Trace, blocks: dict[tuple[int, int], int], cycles: float) -> Waits:
+def _read_ahead(
+    chip: Chip, trace: Trace, blocks: dict[tuple[int, int], int], cycles: float, pace: Pace | None
+) -> Waits:
     """Waits where each line is read while the one before it is executed.
 
     Cores read ahead by themselves; how far is less certain than where the flash does it.
@@ -56,11 +63,26 @@ def _read_ahead(chip: Chip, trace: Trace, blocks: dict[tuple[int, int], int], cy
     wait = chip.wait_states or 0
     executed = sum(size * times for (_, size), times in trace.blocks.items())
     lines = sum(size * times for (_, size), times in blocks.items()) / chip.flash_line
-    pace = cycles / max(executed, 1) * chip.flash_line
-    overlapped, exposed = lines * max(0.0, 1 + wait - pace), lines * wait
+    even = 2 * cycles / max(executed, 1)
+    overlapped, exposed = 0.0, lines * wait
+    for (address, size), times in blocks.items():
+        steps = pace(address, size) if pace else [(2, even)] * (size // 2)
+        overlapped += times * _longer(address, steps, chip.flash_line, (1 + wait) / chip.flash_line)
     doubt = 0.0 if chip.accelerator == "prefetch" else (exposed - overlapped) / 2
     taken = sum(times - trace.falls(*key) for key, times in blocks.items())
     return Waits(overlapped + 1.5 * taken * wait, doubt + taken * wait / 2)
+
+
+def _longer(address: int, steps: Sequence[tuple[int, float]], line: int, read: float) -> float:
+    """How much longer the lines of a block take to read than to execute; `read` is the cycles of reading one byte."""
+    passed: dict[int, float] = {}
+    size_of: dict[int, int] = {}
+    for size, cycles in steps:
+        for half in range(address, address + size, 2):
+            passed[half // line] = passed.get(half // line, 0.0) + cycles * 2 / size
+            size_of[half // line] = size_of.get(half // line, 0) + 2
+        address += size
+    return sum(max(0.0, size * read - passed[at]) for at, size in size_of.items())
 
 
 def _missed(trace: Trace, blocks: dict[tuple[int, int], int], line: int, room: int) -> float:
