@@ -7,7 +7,7 @@ print(tinymaix.bench(graph, "stm32f411ce"))
 tinymaix.compile(graph, "stm32f411ce", "firmware/")
 """
 
-from tinymaix.api import bench, compile, convert, quantize, read, run
+from tinymaix.api import bench, compare, compile, convert, quantize, read, run
 from tinymaix.graph import Graph, ModelError, Node, Quantization, Tensor
 from tinymaix.version import VERSION
 
@@ -21,6 +21,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "bench",
+    "compare",
     "compile",
     "convert",
     "quantize",

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import tinymaix.compile as _before_its_function  # noqa: F401  # imported later, it would take the function's name
-import tinymaix.quantize as _before_its_function_too  # noqa: F401
+import tinymaix.compare as _before_its_function  # noqa: F401  # imported later, it would take the function's name
+import tinymaix.compile as _before_its_function_too  # noqa: F401
+import tinymaix.quantize as _before_its_function_as_well  # noqa: F401
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.read import read_model
 
 if TYPE_CHECKING:
+    from tinymaix.compare.comparison import Comparison
     from tinymaix.compile.project import Project
     from tinymaix.deploy import Bench, Progress
     from tinymaix.quantize import Scheme
@@ -124,6 +126,40 @@ def quantize(
         raise ModelError(f"a scheme has no '{unknown[0]}'; it has {', '.join(f.name for f in fields(Scheme))}")
     samples = load_samples(data, graph.inputs, normalize=normalize, limit=limit)
     return quantize(graph, samples, scheme or Scheme(**choices), progress)
+
+
+def compare(
+    model: Model,
+    integers: Model,
+    data: Data | Samples,
+    *,
+    labels: str | os.PathLike[str] | Array | Sequence[float] | None = None,
+    normalize: str = "0to1",
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> Comparison:
+    """How far an integer model is from the float model that it was made of, and which layer is to blame.
+
+        found = tinymaix.compare("net.h5", "net.tflite", "pictures/", labels="labels.csv")
+        print(found.scores, found.sqnr)  # shares from 0 to 1; dB
+        for each in found.blame:
+            print(each.name, each.because, each.options)
+
+    Args:
+        model: the float model.
+        integers: the integer model, by any tool; inputs and outputs of the same shapes.
+        data: samples of the float model's inputs, as for `quantize`.
+        labels: one a sample: a file, or numbers. Whole numbers are classes, others are targets.
+        normalize, limit, progress: as for `quantize`.
+
+    Raises: as `quantize`.
+    """
+    from tinymaix.compare.comparison import compare
+    from tinymaix.quantize.samples import load_samples
+
+    graph = read(model)
+    samples = load_samples(data, graph.inputs, normalize=normalize, limit=limit, labels=labels)
+    return compare(graph, read(integers), samples, progress=progress)
 
 
 def _each_step(values: Sequence[Array]) -> list[list[Array]]:

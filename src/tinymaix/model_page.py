@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tinymaix.arena_picture import arena_svg
 from tinymaix.chips import Chip
@@ -18,8 +19,18 @@ MOST_BARS = 40
 """Layers of a chart; of a longer model, the dearest."""
 
 
+@dataclass(frozen=True)
+class Accuracy:
+    """What a model is worth on data."""
+
+    samples: int
+    sentences: list[str]
+    classes: list[tuple[str, float]]
+    """Of each class, the percentage of its samples that is right."""
+
+
 def model_page(
-    graph: Graph, bench: Bench, plan: Plan, chip: Chip, fits: Sequence[Fit], model: str, accuracy: Sequence[str] = ()
+    graph: Graph, bench: Bench, plan: Plan, chip: Chip, fits: Sequence[Fit], model: str, found: Accuracy | None = None
 ) -> Page:
     """The page.
 
@@ -27,12 +38,13 @@ def model_page(
         bench: the figures of the chip that is shown in detail, with its layers; plan: the memory of that program.
         fits: every chip that is to be listed.
         model: as a user names it on a command line.
-        accuracy: sentences about it, where there was data.
+        found: what is known of its accuracy, where there was data.
     """
     page = Page(graph.name)
     _summary(page, graph, bench, chip, model)
-    if accuracy:
-        page.heading("Accuracy").points(accuracy)
+    if found is not None:
+        page.heading("Accuracy").text(f"On {found.samples:,} samples.").points(found.sentences)
+        page.bars("right of each class, in percent", found.classes[:MOST_BARS])
     _time(page, bench, chip)
     _memory(page, bench, plan)
     _chips(page, fits, model)

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import tinymaix
 from tests.quantize.float_nets import Net, random_samples, residual_net, unequal_mobilenet
 from tinymaix.cli import main
-from tinymaix.compare import Comparison, compare
 from tinymaix.compare.blame import advice
+from tinymaix.compare.comparison import Comparison, compare
 from tinymaix.compare.layers import LayerFigures
 from tinymaix.compare.match import match
 from tinymaix.compare.show import page
@@ -205,3 +206,15 @@ def test_the_command(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert len(figures["layers"]) == 6
     assert main(["compare", *pair]) == 2
     assert "give --data" in capsys.readouterr().err
+
+
+def test_the_public_function_reads_files_and_arrays(tmp_path: Path) -> None:
+    graph = classifier()
+    samples = random_samples(graph, 12)
+    x = np.concatenate([sample[0] for sample in samples.inputs])
+    labels = np.array([graph.run(sample)[0].argmax() for sample in samples.inputs])
+    (tmp_path / "int8.tflite").write_bytes(tflite_bytes(quantize(graph, samples)))
+    found = tinymaix.compare(graph, tmp_path / "int8.tflite", x, labels=labels, limit=10)
+    assert found.samples == 10
+    assert found.scores[0].name == "accuracy"
+    assert found.scores[0].real == 1

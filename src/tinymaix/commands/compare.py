@@ -20,14 +20,19 @@ def register(add: Add) -> None:
     command.add_argument("float", metavar="FLOAT", type=Path, help="the float model")
     command.add_argument("int", metavar="INT", type=Path, help="the integer model")
     add_data(command)
-    text = "for a model that detects: a .csv with name, class, top, left, bottom, right"
-    command.add_argument("--boxes", metavar="FILE", type=Path, help=text)
+    add_boxes(command)
     command.add_argument("--html", metavar="PAGE.html", type=Path, help="write a page with plots, too")
 
 
+def add_boxes(command: argparse.ArgumentParser) -> None:
+    """The option that says where objects are."""
+    text = "for a model that detects: a .csv with name, class, top, left, bottom, right"
+    command.add_argument("--boxes", metavar="FILE", type=Path, help=text)
+
+
 def run(options: argparse.Namespace) -> int:
-    from tinymaix.compare import compare
     from tinymaix.compare.boxes import load_boxes
+    from tinymaix.compare.comparison import compare
 
     if options.data is None:
         raise ModelError("data is needed to compare with: give --data a folder, a .npy, a .npz, a .csv or a .zip")

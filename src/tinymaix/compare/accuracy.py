@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,6 +85,29 @@ def scores(graph: Graph, outputs: Outputs, samples: Samples, boxes: Mapping[str,
         target = labels.reshape(sides[0].shape)
         return [Score.of("mean absolute error", lambda side: abs(side - target).mean(), sides, is_share=False)]
     return agree
+
+
+def scores_alone(
+    graph: Graph, samples: Samples, boxes: Mapping[str, Array] | None, say: Callable[[str], None]
+) -> tuple[list[Score], list[float]]:
+    """What the labels allow to say of one model, and the share of each class's samples that it gets right.
+
+    Args:
+        samples: of the model's own inputs, raw where they are integers.
+        boxes: as for `scores`.
+    """
+    same = [(ours, ours) for ours, _ in outputs_of(graph, graph, samples, say)]
+    found = [replace(score, real=None) for score in scores(graph, same, samples, boxes) if score.real is not None]
+    return found, shares_right(same, samples.labels)
+
+
+def shares_right(outputs: Outputs, labels: Array | None) -> list[float]:
+    """Of the samples of each class, the share that the second model gets right; empty where labels are no classes."""
+    classes = classes_of(outputs)
+    if classes is None or labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0:
+        return []
+    right = np.bincount(labels, classes[1] == labels)
+    return [float(share) for share in right / np.maximum(np.bincount(labels), 1)]
 
 
 def _of_boxes(outputs: Outputs, samples: Samples, boxes: Mapping[str, Array]) -> Score:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tinymaix.compare import Comparison
 from tinymaix.compare.accuracy import Score
 from tinymaix.compare.blame import Blame
+from tinymaix.compare.comparison import Comparison
 from tinymaix.compare.layers import LayerFigures
 from tinymaix.page import Page
 
@@ -18,10 +18,11 @@ Rows = tuple[list[str], list[list[object]]]
 
 def summary(found: Comparison) -> list[str]:
     """The figures of the whole models, a sentence each."""
-    return [_sentence(score) for score in found.scores] + [f"outputs: SQNR {found.sqnr:.1f} dB"]
+    return [sentence(score) for score in found.scores] + [f"outputs: SQNR {found.sqnr:.1f} dB"]
 
 
-def _sentence(score: Score) -> str:
+def sentence(score: Score) -> str:
+    """A figure in words."""
     ours, real = (None if v is None else f"{v:.2%}" if score.is_share else f"{v:.5g}" for v in (score.ours, score.real))
     return f"{score.name}: {ours}" if real is None else f"{score.name}: float {real}, integers {ours}"
 
