@@ -7,6 +7,8 @@ CoreMark's figures are compared as they are: compiled by gcc with the published 
 and clang with -O2 and -O3, a range whose middle is compared. Our own loops do work of the same kind but not the same
 work, so only their ratios from chip to chip count: they are scaled to agree in the median.
 
+    python bench/validate_cycles.py --kernels FOLDER    kernels in assembly (bench/kernels.py names the checkouts)
+
     python bench/validate_cycles.py --context           TinyMaix's table of boards beside our device library
 
 Those are other kernels on boards with unknown compilers: context, from TM_OPT0 with -O2 to TM_OPT1 with -O3. The last
@@ -23,12 +25,17 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench.kernels import kernels
+from bench.sequences import sequences
 
 from tinymaix.chips import find_chip
 from tinymaix.chips.build import build
@@ -36,7 +43,8 @@ from tinymaix.chips.cycles import estimate
 from tinymaix.chips.emulate import open_machine
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+Errors = list[tuple[str, float]]
+"""(core, relative error) of each comparison."""
 BOARDS = {
     "STM32H750": "stm32h743zi",
     "STM32G474RE": "stm32g474re",
@@ -73,9 +81,11 @@ XIVN = "github.com/XIVN1987/MCUCode, coremark"
 BOESING = "github.com/FrankBoesing/CoreMark"
 SCORES = (
     Published("cortex-m0plus", 236.653 / 125, "-O3", "RP2040 from RAM: github.com/KafCoppelia/pico-coremark"),
+    Published("rp2040", 457.21 / 250, "-O3", "github.com/PaulStoffregen/CoreMark, pull request 15"),
     Published("stm32f103c8", 129.870 / 72, "MDK", XIVN),
     Published("stm32f407vg", 436.681 / 168, "MDK", f"STM32F405: {XIVN}"),
     Published("rp2350", 1437 / 2 / 276, "-O3", BOESING),
+    Published("cortex-m33", 3.39595, "-O3", "MPS2 AN505: github.com/GorgonMeducer/coremark_cortex-m33"),
     Published("cortex-m7", 2400.19 / 600, "-O2", f"i.MX RT1062 from ITCM: {BOESING}"),
     Published("ch32v307vc", 356.294 / 144, "-O2", XIVN),
     Published("ch32v307vc", 382.166 / 144, "-O3", XIVN),
@@ -86,16 +96,6 @@ SCORES = (
     Published("ibex", 2.47, "maker's", 'Ibex README, configuration "small"'),
     Published("e31", 3.01, "maker's", "SiFive E31 product page"),
 )
-SEQUENCES = (
-    ("10 short nop", ["c.nop"] * 10, 10),
-    ("10 long nop", ["nop"] * 10, 20),
-    ("2 short, 8 long", ["c.nop"] * 2 + ["nop"] * 8, 18),
-    ("5 short, 5 long", ["c.nop"] * 5 + ["nop"] * 5, 16),
-    ("short and long in turn", ["c.nop", "nop"] * 5, 16),
-    ("10 short loads", ["c.lw a0, 0(a1)"] * 10, 20),
-    ("10 long loads", ["lw a0, 0(a1)"] * 10, 20),
-)
-"""Cycles on a CH32V003 with one wait state: jnk0le, github.com/cnlohr/rv003usb, issue 5."""
 PORT = """
 #include <stddef.h>
 #include <stdint.h>
@@ -182,7 +182,7 @@ def compared(program: Program, expected: int | None) -> Iterator[tuple[Published
         yield published, min(scores), max(scores)
 
 
-def scores(console: Console, program: Program, expected: int | None) -> None:
+def scores(console: Console, program: Program, expected: int | None) -> Errors:
     """Print and sum up one program's table."""
     found = list(compared(program, expected))
     if expected is None:
@@ -190,20 +190,19 @@ def scores(console: Console, program: Program, expected: int | None) -> None:
         found = [(published, low * scale, high * scale) for published, low, high in found]
     title = "CoreMark/MHz" if expected else "Our loops, scaled to CoreMark/MHz by one factor"
     table = Table("chip", "core", "flags", "predicted", "published", "error", "source", title=title)
-    errors: defaultdict[str, list[float]] = defaultdict(list)
+    errors: Errors = []
     known: list[float] = []
     for published, low, high in found:
         core, error = find_chip(published.chip).core.name, (low + high) / 2 / published.score - 1
-        errors[core].append(abs(error))
+        errors.append((core, abs(error)))
         known += [abs(error)] * (published.flags in OPTIMIZE)
         predicted = f"{low:.2f}" if low == high else f"{low:.2f}-{high:.2f}"
         row = (published.chip, core, published.flags, predicted, f"{published.score:.2f}", f"{error:+.1%}")
         table.add_row(*row, published.source)
     console.print(table)
-    console.print(summary("all", [error for each in errors.values() for error in each]))
+    console.print(summary("all", [error for _, error in errors]))
     console.print(summary("all whose compiler and flags are known", known))
-    for core, each in errors.items():
-        console.print(summary(core, each))
+    return errors
 
 
 def summary(name: str, errors: Sequence[float]) -> str:
@@ -213,25 +212,38 @@ def summary(name: str, errors: Sequence[float]) -> str:
     return f"{name}: median {statistics.median(ordered):.1%}, 90th percentile {last:.1%}, of {len(ordered)}"
 
 
-def sequences(console: Console, scratch: Path) -> None:
-    """Print sequences in the flash of a CH32V003: 40 copies, so that what surrounds them does not count."""
-    table = Table("sequence", "predicted", "published", "error", title="CH32V003, one wait state, cycles")
+def measured(console: Console, title: str, rows: Iterable[tuple[str, str, str, float, int, str]]) -> Errors:
+    """Print a table of (chip, core, name, predicted and published cycles, source)."""
+    table = Table("chip", "code", "predicted", "published", "error", "source", title=title)
     errors = []
-    for name, lines, published in SEQUENCES:
-        wide = ".option push\n.option norvc\n{}\n.option pop"
-        body = "\n".join(line if line.startswith("c.") else wide.format(line) for line in lines * 40)
-        source = scratch / "sequence.S"
-        source.write_text(
-            f".global tm_main\n.type tm_main, @function\n.balign 4\ntm_main: addi a1, sp, -64\n{body}\nret\n"
-        )
-        firmware = build([source], find_chip("ch32v003f4"), toolchain="clang", out_dir=scratch / "sequence")
-        modelled = estimate(firmware, open_machine(firmware).run({}, {}))
-        assert modelled is not None
-        predicted = modelled.cycles / 40
-        errors.append(abs(predicted / published - 1))
-        table.add_row(name, f"{predicted:.1f}", str(published), f"{predicted / published - 1:+.1%}")
+    for chip, core, name, predicted, published, source in rows:
+        error = predicted / published - 1
+        errors.append((core, abs(error)))
+        table.add_row(chip, name, f"{predicted:.4g}", str(published), f"{error:+.1%}", source)
     console.print(table)
-    console.print(summary("sequences", errors))
+    console.print(summary("all", [error for _, error in errors]))
+    return errors
+
+
+def sequence_rows(scratch: Path) -> Iterator[tuple[str, str, str, float, int, str]]:
+    for each, cycles in sequences(scratch):
+        yield each.chip, find_chip(each.chip).core.name, each.name, cycles, each.cycles, each.source
+
+
+def kernel_rows(folder: Path, scratch: Path) -> Iterator[tuple[str, str, str, float, int, str]]:
+    for each, cycles in kernels(folder, scratch):
+        code = f"{each.family}_{each.name}, {each.rounds} rounds"
+        yield each.chip, find_chip(each.chip).core.name, code, cycles, each.cycles, each.source
+
+
+def by_core(console: Console, errors: Errors) -> None:
+    """Sum up what is compared as it is: all but our own loops."""
+    cores: defaultdict[str, list[float]] = defaultdict(list)
+    for core, error in errors:
+        cores[core].append(error)
+    console.print(summary("Sequences, kernels and CoreMark together", [error for _, error in errors]))
+    for core, each in sorted(cores.items()):
+        console.print(summary(core, each))
 
 
 def context(console: Console, scratch: Path) -> None:
@@ -278,19 +290,23 @@ def speed(console: Console, program: Path, scratch: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coremark", type=Path, metavar="FOLDER", help="a checkout of EEMBC's CoreMark")
+    parser.add_argument("--kernels", type=Path, metavar="FOLDER", help="checkouts of what bench/kernels.py names")
     parser.add_argument("--context", action="store_true", help="TinyMaix's boards as well")
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
-        sequences(console, scratch)
+        errors = measured(console, "Sequences, cycles", sequence_rows(scratch))
         scores(console, Program([HERE / "loops.c"], [], scratch / "loops"), None)
+        if options.kernels:
+            errors += measured(console, "Kernels in assembly, cycles", kernel_rows(options.kernels, scratch))
         if options.coremark:
             (scratch / "core_portme.h").write_text(PORT)
             (scratch / "glue.c").write_text(GLUE)
             parts = [options.coremark / f"core_{part}.c" for part in ("list_join", "matrix", "state", "util")]
             program = Program([*parts, scratch / "glue.c"], [scratch, options.coremark], scratch / "coremark")
-            scores(console, program, CORRECT)
+            errors += scores(console, program, CORRECT)
+        by_core(console, errors)
         if options.context:
             context(console, scratch)
         speed(console, HERE / "loops.c", scratch)
