@@ -26,6 +26,8 @@ page.onload = () => {
         drawn: [...inside.querySelectorAll("svg")].map(svg => svg.getBoundingClientRect().height > 0),
         smallest: Math.min(...[...inside.querySelectorAll("p, td, th, li")].map(
             text => parseFloat(getComputedStyle(text).fontSize))),
+        sideways: [...inside.querySelectorAll(".wide:not(.scroll)")].filter(
+            frame => frame.scrollWidth > frame.clientWidth).length,
         text: inside.body.innerText,
     });
 };
@@ -45,6 +47,8 @@ class Opened:
     """Of each picture, whether it takes any room."""
     smallest: float
     """Pixels of the smallest letters of paragraphs and tables."""
+    sideways: int
+    """Tables and pictures that scroll sideways in their frames, but for those that are meant to."""
     text: str
 
 

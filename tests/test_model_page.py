@@ -52,6 +52,7 @@ def test_accuracy_is_shown_where_there_is_data(digits: Path, tmp_path: Path) -> 
     opened = open_page((tmp_path / "a.html").read_text(encoding="utf-8"), tmp_path, 390)
     assert opened.console == []
     assert opened.width <= 390
+    assert opened.sideways == 0
     for word in ("On 40 samples.", "accuracy: 97.50%", "right of each class, in percent"):
         assert word in opened.text
 

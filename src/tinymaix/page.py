@@ -29,8 +29,18 @@ svg { max-width: 100%; height: auto; font-family: inherit; }
 .bars > span:nth-child(3n + 1) { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; max-width: 38vw; }
 .bars i { display: block; height: 14px; margin-top: 3px; background: var(--bar); border-radius: 2px; min-width: 1px; }
 figure { margin: 16px 0; } figcaption { font-weight: 600; margin-bottom: 6px; }
+@media (max-width: 600px) {
+th, td { white-space: normal; padding: 4px 6px; }
+.many thead { display: none; } .many, .many tbody, .many tr, .many td { display: block; }
+.many tr { border-bottom: 1px solid var(--line); padding: 6px 0; }
+.many td { border: 0; padding: 1px 0; text-align: right; }
+.many td { overflow-wrap: anywhere; min-height: 1em; }
+.many td::before { content: attr(data-name); float: left; margin-right: 12px; opacity: 0.7; }
+}
 .legend { font-size: 14px; } .legend i { display: inline-block; width: 12px; height: 12px; margin: 0 4px 0 12px; }
 """
+MANY = 4
+"""A table of more columns is too wide for a phone: there it is a list, each row's cells below each other."""
 COLOURS = ("#4a86c5", "#d9822b", "#4f9d5d", "#b5546b", "#8263b0", "#7a7a7a", "#3fa7a7", "#a68a3c")
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 78, 36, 12, 48
 """Of a chart and its margins, where the axes stand."""
@@ -59,12 +69,17 @@ class Page:
         numeric = [any(type(row[i]) in (int, float) for row in rows) for i in range(len(header))]
         classes = [' class="number"' if is_number else "" for is_number in numeric]
         head = "".join(f"<th{c}>{clean(name)}</th>" for c, name in zip(classes, header, strict=True))
+        many = len(header) > MANY
+        opened = [
+            f'<td{c} data-name="{clean(n)}">' if many else f"<td{c}>" for c, n in zip(classes, header, strict=True)
+        ]
         body = "".join(
-            "<tr>" + "".join(f"<td{c}>{clean(shown(v))}</td>" for c, v in zip(classes, row, strict=True)) + "</tr>\n"
+            "<tr>" + "".join(f"{td}{clean(shown(v))}</td>" for td, v in zip(opened, row, strict=True)) + "</tr>\n"
             for row in rows
         )
+        kind = ' class="many"' if many else ""
         inside = f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>"
-        return self._figure(caption, f'<div class="wide"><table>{inside}</table></div>')
+        return self._figure(caption, f'<div class="wide"><table{kind}>{inside}</table></div>')
 
     def bars(self, caption: str, values: Mapping[str, Number] | Sequence[tuple[str, Number]], unit: str = "") -> Page:
         """A bar for each name, as long as its value, which stands behind it."""

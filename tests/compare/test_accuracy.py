@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,42 @@ def test_mean_average_precision() -> None:
         np.array([[0.7, 0, 0, 0, 1, 0.9]]),
     ]
     assert mean_average_precision(found, truth) == pytest.approx(((1 + 2 / 3) / 2 + 0) / 2)
+
+
+EDGES = st.tuples(*[st.integers(0, 3)] * 2, *[st.integers(1, 3)] * 2)
+
+
+def shares(box: tuple[int, ...], other: tuple[int, ...]) -> float:
+    """Intersection over union, by counting cells of (top, left, height, width)."""
+    cells = [{(y, x) for y in range(b[0], b[0] + b[2]) for x in range(b[1], b[1] + b[3])} for b in (box, other)]
+    return len(cells[0] & cells[1]) / len(cells[0] | cells[1])
+
+
+def precision_at_recalls(found: list[Any], truth: list[Any], recalls: list[Fraction]) -> float:
+    """The mean over recalls of the best precision at such a recall or above: COCO's average precision."""
+    free, points, right = [list(boxes) for boxes in truth], [], 0
+    for seen, (picture, box) in enumerate(found, 1):
+        near = max(free[picture], key=lambda b: shares(box, b), default=None)
+        if near is not None and shares(box, near) >= 0.5:
+            free[picture].remove(near)
+            right += 1
+        points.append((Fraction(right, sum(map(len, truth))), right / seen))
+    return float(np.mean([max((p for r, p in points if r >= recall), default=0.0) for recall in recalls]))
+
+
+@given(st.lists(st.lists(EDGES, max_size=3), min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 2), EDGES)))
+def test_mean_average_precision_is_that_of_coco_at_every_recall(truth: list[Any], raw: list[Any]) -> None:
+    found = [(picture % len(truth), box) for picture, box in raw]
+    if not (count := sum(map(len, truth))):
+        return
+    there = [np.array([[0, t, x, t + h, x + w] for t, x, h, w in boxes]).reshape(-1, 5) for boxes in truth]
+    rows: list[list[list[float]]] = [[] for _ in truth]
+    for i, (picture, (t, x, h, w)) in enumerate(found):
+        rows[picture].append([1 - i / 1000, 0, t, x, t + h, x + w])
+    ours = mean_average_precision([np.array(each).reshape(-1, 6) for each in rows], there)
+    assert ours == pytest.approx(precision_at_recalls(found, truth, [Fraction(i, count) for i in range(1, count + 1)]))
+    coco = precision_at_recalls(found, truth, [Fraction(i, 100) for i in range(101)])
+    assert abs(ours - coco) <= 0.02
 
 
 def test_detections_of_decoders() -> None:

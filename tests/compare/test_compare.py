@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinymaix
+from tests.browser import open_page
 from tests.quantize.float_nets import Net, random_samples, residual_net, unequal_mobilenet
 from tinymaix.cli import main
 from tinymaix.compare.blame import advice
@@ -218,3 +219,15 @@ def test_the_public_function_reads_files_and_arrays(tmp_path: Path) -> None:
     assert found.samples == 10
     assert found.scores[0].name == "accuracy"
     assert found.scores[0].real == 1
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(tmp_path: Path) -> None:
+    graph = classifier()
+    samples = random_samples(graph, 8)
+    opened = open_page(page(compare(graph, quantize(graph, samples), samples)).html(), tmp_path, 390)
+    assert opened.console == []
+    assert opened.width <= 390
+    assert opened.sideways == 0
+    assert opened.drawn
+    assert all(opened.drawn)
+    assert "worst channels" in opened.text

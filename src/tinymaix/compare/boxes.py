@@ -60,7 +60,8 @@ def detections_of(outputs: Sequence[Array]) -> list[Array]:
 
 
 def mean_average_precision(found: Sequence[Array], truth: Sequence[Array], overlap: float = OVERLAP) -> float:
-    """Mean over the classes of the area under precision against recall, as PASCAL VOC has it since 2010.
+    """Mean over the classes of the area under precision against recall, as PASCAL VOC has it since 2010; a detection
+    finds the box that it overlaps most of those not found yet, as in COCO.
 
     Args:
         found: for each picture rows of score, class, top, left, bottom, right.

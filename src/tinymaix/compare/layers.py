@@ -14,6 +14,7 @@ import numpy as np
 
 from tinymaix.compare.accuracy import decibels
 from tinymaix.compare.match import CONVERSIONS, Pair, match
+from tinymaix.compare.scaling import flat, scalable, scaled, shifted, unscaled
 from tinymaix.graph import Array, Graph, Node, Tensor
 from tinymaix.quantize.agreement import raw_values, real_values
 from tinymaix.quantize.float_run import Values, run_float, run_node
@@ -23,20 +24,8 @@ SAMPLES = 64
 ROOM = 512 << 20
 """Layers are compared on so many samples, or as many as have all their values in so many bytes."""
 
-WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
-KEEP_SCALES = ("RELU", "LEAKY_RELU", "PRELU", "MAX_POOL_2D", "AVERAGE_POOL_2D", "MEAN", "PAD", "RESHAPE", "ADD")
-"""Operators that take scaled channels in, and those that hand them on."""
-
 MOST = 0.999
 """The share of values that a range is compared with."""
-SCALED = 0.3
-"""Half of the channels scaled by more than 2 to this are scaled on purpose..."""
-EXPLAINED = 0.25
-"""... where scaling them back leaves at most so much of the difference."""
-SMALLEST = 1e-6
-"""No factor is smaller: such a channel is constant."""
-LARGE = 0.03
-"""A difference of so much of the signal's power is more than a wrong bias makes."""
 WORST = 5
 
 
@@ -98,7 +87,7 @@ def layer_figures(
     raw = [[raw_values(t, a) for t, a in zip(integers.inputs, sample, strict=True)] for sample in inputs]
     ours = run_float(integers, raw, sequence=stream)
     together = [*zip(graph.inputs, integers.inputs, strict=True), *((p.real.output, p.ours.output) for p in pairs)]
-    work = _Work(real, ours, len(inputs), together, _scalable(graph))
+    work = _Work(real, ours, len(inputs), together, scalable(graph))
     found = []
     for k, pair in enumerate(pairs):
         say(f"layer {k + 1} of {len(pairs)}")
@@ -108,17 +97,6 @@ def layer_figures(
     names = ", ".join(f"{n.op.kind} '{n.name}'" for n in lost[:5])
     notes = [f"{len(lost)} layers have no counterpart in the float model: {names}"] if lost else []
     return found, notes
-
-
-def _scalable(graph: Graph) -> set[int]:
-    """Ids of the tensors that equalization may scale: made by layers with weights or what keeps a scale, for such."""
-    wanted = {id(t) for t in graph.outputs}
-    for node in reversed(graph.nodes):
-        if node.op.kind in WEIGHTED:
-            continue
-        if node.op.kind not in KEEP_SCALES or any(id(t) in wanted for t in node.outputs):
-            wanted |= {id(t) for t in node.activations}
-    return {id(t) for node in graph.nodes for t in node.outputs} - wanted
 
 
 def _drawn(graph: Graph, integers: Graph, samples: Samples) -> list[list[Array]]:
@@ -145,16 +123,16 @@ class _Work:
         """``reals``: by id of a float tensor the integer values as they are; ``scaled``: factor and offset of each of
         its channels."""
         self.reals = {id(a): real_values(b, self.ours[id(b)]) for a, b in self.together}
-        none = {i: _unscaled(values) for i, values in self.reals.items()}
+        none = {i: unscaled(values) for i, values in self.reals.items()}
         may_be = [i for i in self.reals if i in self.scalable]
-        found = {i: _scaled(self.real[i], self.reals[i]) for i in may_be}
+        found = {i: scaled(self.real[i], self.reals[i]) for i in may_be}
         if any(found.values()):  # then shifts are on purpose, too
-            found = {i: each or _shifted(self.real[i], self.reals[i]) for i, each in found.items()}
+            found = {i: each or shifted(self.real[i], self.reals[i]) for i, each in found.items()}
         self.scaled = none | {i: each for i, each in found.items() if each}
 
     def figures(self, pair: Pair) -> LayerFigures:
         y, made = pair.real.output, pair.ours.output
-        exact, got = _flat(self.real[id(y)]), _flat(self._back(y))
+        exact, got = flat(self.real[id(y)]), flat(self._back(y))
         factor, offset = self.scaled[id(y)]
         noise = np.square(got - exact, dtype=np.float64).sum(0)
         signal = np.square(exact, dtype=np.float64).sum(0)
@@ -189,15 +167,15 @@ class _Work:
 
     def _channels(self, tensor: Tensor) -> float:
         """How far the ranges of a tensor's channels are apart in the integer model."""
-        return _spread(abs(_flat(self.reals[id(tensor)])).max(0)) if id(tensor) in self.reals else 1.0
+        return _spread(abs(flat(self.reals[id(tensor)])).max(0)) if id(tensor) in self.reals else 1.0
 
     def _own(self, pair: Pair) -> tuple[float | None, float]:
         """SQNR against the float layer on the same inputs, and the share of a constant shift in the error."""
         node = pair.real
         if node.states or any(id(t) not in self.reals for t in node.activations):
             return None, 0.0
-        exact = _flat(run_node(node, {id(t): self._back(t) for t in node.activations}, self.samples)[id(node.output)])
-        error = np.asarray(_flat(self._back(node.output)) - exact, np.float64)
+        exact = flat(run_node(node, {id(t): self._back(t) for t in node.activations}, self.samples)[id(node.output)])
+        error = np.asarray(flat(self._back(node.output)) - exact, np.float64)
         noise = float(np.square(error).sum())
         shift = len(error) * float(np.square(error.mean(0)).sum()) / noise if noise else 0.0
         return decibels(float(np.square(exact, dtype=np.float64).sum()), noise), shift
@@ -246,55 +224,13 @@ def _reals(tensor: Tensor, input_scale: float, weights: Tensor) -> Array:
     return np.asarray((tensor.data - q.zero_point.reshape(along)) * q.scale.reshape(along), np.float32)
 
 
-def _unscaled(values: Array) -> tuple[Array, Array]:
-    channels = values.shape[-1:]
-    return np.ones(channels, np.float32), np.zeros(channels, np.float32)
-
-
-def _scaled(real: Array, ours: Array) -> tuple[Array, Array] | None:
-    """Factor and offset of each channel where most channels are scaled far from one, and that explains nearly all of
-    the difference."""
-    factor, offset = _line(real, ours)
-    far = np.median(abs(np.log2(factor))) > SCALED
-    return (factor, offset) if far and _explains(factor, offset, real, ours) else None
-
-
-def _shifted(real: Array, ours: Array) -> tuple[Array, Array] | None:
-    """The same where they explain nearly all of a large difference."""
-    factor, offset = _line(real, ours)
-    noise = np.square(ours - real, dtype=np.float64).sum()
-    large = noise > LARGE * np.square(real, dtype=np.float64).sum()
-    return (factor, offset) if large and _explains(factor, offset, real, ours) else None
-
-
-def _line(real: Array, ours: Array) -> tuple[Array, Array]:
-    """Factor and offset of each channel by least squares; one and zero for a channel that they bring no nearer."""
-    x, y = _flat(real).astype(np.float64), _flat(ours).astype(np.float64)
-    power, product = x.var(0), ((x - x.mean(0)) * y).mean(0)
-    factor = product / np.where(power > 0, power, 1)
-    factor = np.where(factor > SMALLEST, factor, 1.0)
-    offset = y.mean(0) - factor * x.mean(0)
-    nearer = np.square((y - offset) / factor - x).sum(0) < np.square(y - x).sum(0)
-    return np.where(nearer, factor, 1).astype(np.float32), np.where(nearer, offset, 0).astype(np.float32)
-
-
-def _explains(factor: Array, offset: Array, real: Array, ours: Array) -> bool:
-    left = np.square((ours - offset) / factor - real, dtype=np.float64).sum()
-    return bool(left <= EXPLAINED * np.square(ours - real, dtype=np.float64).sum())
-
-
-def _flat(values: Array) -> Array:
-    """Positions of all samples x channels."""
-    return values.reshape(-1, values.shape[-1])
-
-
 def _saturated(tensor: Tensor, raw: Array, exact: Array) -> float:
     """Share of values at an end of the type that float has more than a step beyond it."""
     if tensor.dtype.kind == "f" or tensor.quantization is None:
         return 0.0
     limits = np.iinfo(tensor.dtype)
     steps = exact / np.float32(tensor.q.s) + tensor.q.z
-    raw = _flat(raw)
+    raw = flat(raw)
     beyond = ((raw == limits.min) & (steps < limits.min - 1)) | ((raw == limits.max) & (steps > limits.max + 1))
     return float(beyond.mean())
 
