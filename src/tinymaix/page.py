@@ -30,6 +30,7 @@ svg { max-width: 100%; height: auto; font-family: inherit; }
 .bars i { display: block; height: 14px; margin-top: 3px; background: var(--bar); border-radius: 2px; min-width: 1px; }
 figure { margin: 16px 0; } figcaption { font-weight: 600; margin-bottom: 6px; }
 @media (max-width: 600px) {
+.chart text { font-size: 20px; }
 th, td { white-space: normal; padding: 4px 6px; }
 .many thead { display: none; } .many, .many tbody, .many tr, .many td { display: block; }
 .many tr { border-bottom: 1px solid var(--line); padding: 6px 0; }
@@ -42,7 +43,7 @@ th, td { white-space: normal; padding: 4px 6px; }
 MANY = 4
 """A table of more columns is too wide for a phone: there it is a list, each row's cells below each other."""
 COLOURS = ("#4a86c5", "#d9822b", "#4f9d5d", "#b5546b", "#8263b0", "#7a7a7a", "#3fa7a7", "#a68a3c")
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 78, 36, 12, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 320, 100, 36, 12, 48
 """Of a chart and its margins, where the axes stand."""
 
 
@@ -139,7 +140,7 @@ class Page:
         up = Axis.over([p[1] for p in every], HEIGHT - BOTTOM, TOP, logarithmic)
         drawn = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-            f'font-size="12" role="img"><title>{clean(caption)}</title>',
+            f'font-size="12" class="chart" role="img"><title>{clean(caption)}</title>',
             *_frame(across, up, x, y),
         ]
         for i, (name, points) in enumerate(usable.items()):
