@@ -32,7 +32,7 @@ figure { margin: 16px 0; } figcaption { font-weight: 600; margin-bottom: 6px; }
 @media (max-width: 600px) {
 .chart text { font-size: 20px; }
 th, td { white-space: normal; padding: 4px 6px; }
-.many thead { display: none; } .many, .many tbody, .many tr, .many td { display: block; }
+.many thead { display: none; } .many, .many tbody, .many tr, .many td { display: flow-root; }
 .many tr { border-bottom: 1px solid var(--line); padding: 6px 0; }
 .many td { border: 0; padding: 1px 0; text-align: right; }
 .many td { overflow-wrap: anywhere; min-height: 1em; }

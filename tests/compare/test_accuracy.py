@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinymaix.compare.accuracy import area_under_curve, decibels, scores
+from tinymaix.compare.accuracy import area_under_curve, decibels, scores, shares_right
 from tinymaix.compare.boxes import detections_of, load_boxes, mean_average_precision
 from tinymaix.graph import Array, Graph, ModelError, Tensor
 from tinymaix.quantize.samples import Samples
@@ -53,6 +53,12 @@ def test_scores_of_classes() -> None:
     assert found["first class is float's"] == (None, pytest.approx(2 / 3))
     assert named(4, real, ours, None).keys() == {"first class is float's"}
     assert named(4, real, ours, np.array([1, 0, 7])).keys() == {"first class is float's"}  # labels of something else
+
+
+def test_shares_right_of_classes_that_have_samples() -> None:
+    ours = np.array([[0, 1, 0], [0, 1, 0], [1, 0, 0.0]])
+    assert shares_right([(ours, ours)], np.array([1, 0, 0])) == {0: 0.5, 1: 1.0}
+    assert shares_right([(ours, ours)], None) == shares_right([(ours, ours)], np.array([0.5, 1, 2])) == {}
 
 
 def test_scores_of_two_classes_and_of_one_value() -> None:

@@ -87,5 +87,5 @@ def _accuracy(options: argparse.Namespace, graph: Graph, say: Callable[[str], No
         figures, classes = scores(real, outputs, samples, boxes), shares_right(outputs, samples.labels)
     if not figures:
         raise ModelError("the data has no labels that fit the model's outputs; give --labels, or --float")
-    shares = [(str(i), round(100 * share, 2)) for i, share in enumerate(classes)]
+    shares = [(str(i), round(100 * share, 2)) for i, share in classes.items()]
     return Accuracy(len(samples), [sentence(figure) for figure in figures], shares)

@@ -89,7 +89,7 @@ def scores(graph: Graph, outputs: Outputs, samples: Samples, boxes: Mapping[str,
 
 def scores_alone(
     graph: Graph, samples: Samples, boxes: Mapping[str, Array] | None, say: Callable[[str], None]
-) -> tuple[list[Score], list[float]]:
+) -> tuple[list[Score], dict[int, float]]:
     """What the labels allow to say of one model, and the share of each class's samples that it gets right.
 
     Args:
@@ -101,13 +101,13 @@ def scores_alone(
     return found, shares_right(same, samples.labels)
 
 
-def shares_right(outputs: Outputs, labels: Array | None) -> list[float]:
-    """Of the samples of each class, the share that the second model gets right; empty where labels are no classes."""
+def shares_right(outputs: Outputs, labels: Array | None) -> dict[int, float]:
+    """By class with samples, the share of them that the second model gets right; empty where labels are no classes."""
     classes = classes_of(outputs)
     if classes is None or labels is None or labels.dtype.kind not in "iu" or labels.ndim != 1 or labels.min() < 0:
-        return []
-    right = np.bincount(labels, classes[1] == labels)
-    return [float(share) for share in right / np.maximum(np.bincount(labels), 1)]
+        return {}
+    right = classes[1] == labels
+    return {int(i): float(right[labels == i].mean()) for i in np.unique(labels)}
 
 
 def _of_boxes(outputs: Outputs, samples: Samples, boxes: Mapping[str, Array]) -> Score:
