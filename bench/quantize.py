@@ -33,13 +33,13 @@ from tinymaix.quantize.samples import Samples, load_samples
 MNIST = ("valid", "same", "rect", "dw", "fc", "resnet", "arduino")
 FLOATS = ("fp8_143", "fp8_152")
 SCHEMES = {
+    "plain": Scheme(correct_bias=False),
     "int8": Scheme(),
-    "correct bias": Scheme(correct_bias=True),
     "learned": Scheme(round="learned"),
     "int16": Scheme(activations="int16", round="learned"),
     "int4": Scheme(weights="int4", round="learned"),
 }
-"""By the name of the column."""
+"""By the name of the column; int8 is what `tinymaix quantize` does unless told otherwise."""
 
 Shared = Path
 

@@ -6,39 +6,62 @@ import numpy as np
 import pytest
 
 from tests.quantize.float_nets import random_samples, residual_net
-from tinymaix.graph import Graph
-from tinymaix.quantize import Scheme, quantize
+from tinymaix.graph import Array, Graph
+from tinymaix.quantize import Scheme, matrices, quantize
 from tinymaix.quantize.agreement import agreement
-from tinymaix.quantize.correct import correct_biases, real_bias, real_weights
-from tinymaix.quantize.matrices import before_products, matrix_of, rows_of, weights_of
+from tinymaix.quantize.correct import certain_mean, real_bias, sum_errors
+from tinymaix.quantize.matrices import before_products, matrix_of, rows_of, sample_means, weights_of
 from tinymaix.quantize.samples import Samples
 
 
-def mean_errors(graph: Graph, integers: Graph, samples: Samples) -> list[float]:
-    """For each layer the largest difference of a channel's mean sum, in steps of that channel's sums."""
-    errors = []
+def lacking(graph: Graph, integers: Graph, samples: Samples) -> list[Array]:
+    """For each layer what the sums of its channels lack in each sample, (channels, samples), in steps of the sums."""
     pairs = zip(before_products(graph, samples.inputs), before_products(integers, samples.inputs), strict=True)
+    result = []
     for (real, real_x), (node, x) in pairs:
-        wanted, given = (
-            np.einsum("gmk,gk->gm", real_weights(n), rows_of(n, a).mean(axis=1, dtype=np.float64)).reshape(-1)
-            for n, a in ((real, real_x), (node, x))
-        )
         bias = node.input(2)
-        steps = (wanted + real_bias(real) - given) / bias.q.scale.astype(np.float64) - np.asarray(bias.data)
-        errors.append(float(np.abs(steps).max()))
-    return errors
+        scale = bias.q.scale.astype(np.float64)
+        missing = real_bias(real) - np.asarray(bias.data) * scale
+        result.append((sum_errors(real, real_x, node, x) + missing[:, None]) / scale[:, None])
+    return result
 
 
 @pytest.mark.parametrize("activations", ["int8", "int16"])
-def test_the_mean_of_every_channel_is_that_of_the_float_layer(activations: str) -> None:
+def test_what_is_left_of_a_mean_error_may_be_chance(activations: str) -> None:
     graph = residual_net(uneven=False)
     samples = random_samples(graph, 16)
-    plain = quantize(graph, samples, Scheme(activations=activations))
-    corrected = correct_biases(graph, plain, samples)
-    assert max(mean_errors(graph, plain, samples)) > 10
-    assert max(mean_errors(graph, corrected, samples)) < 1
+    plain, corrected = (
+        quantize(graph, samples, Scheme(activations=activations, correct_bias=on)) for on in (False, True)
+    )
+    before, after = (lacking(graph, integers, samples) for integers in (plain, corrected))
+    assert max(float(np.abs(errors.mean(axis=1)).max()) for errors in before) > 10
+    for errors in after:
+        chance = errors.std(axis=1, ddof=1) / 4
+        assert (np.abs(errors.mean(axis=1)) <= chance + 1).all()
     assert "biases corrected" in corrected.notes[-1]
     assert plain.nodes[0].input(2).data is not corrected.nodes[0].input(2).data
+
+
+def test_a_mean_is_taken_as_far_as_it_is_certain() -> None:
+    same, none, half = [3.0, 3, 3, 3], [-1.0, 1, -1, 1], [0.0, 2, 0, 2]
+    found = certain_mean(np.array([same, none, half]))
+    assert np.allclose(found, [3, 0, 1 - 1 / 3])
+    assert certain_mean(np.array([[2.0]])) == 2
+    assert certain_mean(np.zeros((2, 4))).tolist() == [0, 0]
+
+
+def test_sample_means_are_those_of_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where not all rows are drawn: of each sample those that are."""
+    graph = residual_net(uneven=False)
+    layers = list(before_products(graph, random_samples(graph, 5).inputs))
+    for node, x in layers:
+        rows = rows_of(node, x)
+        expected = rows.reshape(len(rows), 5, -1, rows.shape[2]).mean(axis=2, dtype=np.float64)
+        assert np.allclose(sample_means(node, x), expected)
+    monkeypatch.setattr(matrices, "ROWS", 40)
+    for node, x in layers:
+        assert sample_means(node, np.ones_like(x)).max() <= 1
+        assert sample_means(node, x).shape[1] == 5
 
 
 def test_it_helps_at_four_bits() -> None:

@@ -172,12 +172,12 @@ def test_models_of_the_readers(name: str) -> None:
 
 
 def test_mnist_within_a_fifth_of_a_point(shared: Path) -> None:
-    """The model of the original's README with the original's calibration pictures, on 1,000 test pictures."""
+    """The model of the original's README with the original's calibration pictures, on the 5,000 test pictures."""
     models = shared / "models"
     float_graph = tinymaix.read(models / "tinymaix/h5/mnist_valid.h5")
     graph = tinymaix.quantize(float_graph, models / "tinymaix/images/mnist_quant")
     with np.load(models / "data/mnist/mnist_t10k_first5000.npz") as file:
-        x, y = file["x"][:1000, None, :, :, None].astype(np.float32) / np.float32(255), file["y"][:1000]
+        x, y = file["x"][:, None, :, :, None].astype(np.float32) / np.float32(255), file["y"]
     found = agreement(float_graph, graph, Samples([[a] for a in x], y.astype(np.int64)))
     assert found.accuracy is not None
     assert found.accuracy_float is not None

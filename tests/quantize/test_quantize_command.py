@@ -52,12 +52,12 @@ def test_every_option(model: Path, data: Path, capsys: pytest.CaptureFixture[str
     name = tinymaix.read(model).nodes[1].name
     figures = run(
         capsys, model, "--data", data, "-o", out, "--activations", "int16", "--ranges", "mse", "--per-tensor",
-        "--equalize", "--correct-bias", "--round", "learned", "--io", "float32", "--limit", 8,
+        "--equalize", "--no-correct-bias", "--round", "learned", "--io", "float32", "--limit", 8,
         "--layer", f"{name}=int4",
     )  # fmt: skip
     assert figures["agreement"]["samples"] == 8
     assert figures["scheme"] == (
-        f"int16, ranges mse, equalize, correct bias, round learned, io float32, per tensor, {name}=int4"
+        f"int16, ranges mse, equalize, round learned, io float32, per tensor, biases not corrected, {name}=int4"
     )
     graph = tinymaix.read(out)
     assert graph.inputs[0].dtype == graph.outputs[0].dtype == np.float32

@@ -64,7 +64,14 @@ def deployed(graph: Graph, trainer: Trainer, inputs: list[list[Array]]) -> Array
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("scheme", [Scheme(), Scheme(weights="int4"), Scheme(activations="int16", per_channel=False)])
+SCHEMES = [
+    Scheme(correct_bias=False),
+    Scheme(weights="int4"),
+    Scheme(activations="int16", per_channel=False, correct_bias=False),
+]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_the_trained_forward_pass_is_the_exported_graph_bit_for_bit(scheme: Scheme) -> None:
     graph = residual_net(uneven=False)
     graph.nodes.append(_softmax(graph))
@@ -180,7 +187,7 @@ def test_rules_of_layers(op: Operator) -> None:
 @pytest.mark.parametrize("labels", [True, False])
 def test_four_bits_come_closer_to_float(labels: bool) -> None:
     graph, calibration, test = unequal_mobilenet()
-    scheme = Scheme(weights="int4", equalize=True)
+    scheme = Scheme(weights="int4", equalize=True, correct_bias=False)
     samples = calibration if labels else Samples(calibration.inputs)
     before = agreement(graph, quantize(graph, calibration, scheme), test)
     after = agreement(graph, fine_tune(graph, samples, scheme, epochs=5), test)

@@ -27,7 +27,7 @@ def register(add: Add) -> None:
     command = add(
         "quantize", run, "make an integer model of a float model and calibration data",
         "tinymaix quantize mnist.h5 --data pictures/ -o mnist.tflite",
-        "tinymaix quantize net.onnx --data x.npy --normalize 0.485,0.229 --ranges mse --correct-bias -o net.tflite",
+        "tinymaix quantize net.onnx --data x.npy --normalize 0.485,0.229 --ranges percentile --equalize -o net.tflite",
         "tinymaix quantize net.h5 --data x.npz --weights int4 --round learned --layer conv1=int8 -o net.tflite",
         "tinymaix quantize net.h5 --data x.npz --auto --chip rp2040 --max-flash 65536 --html trials.html -o net.tflite",
         "tinymaix quantize net.h5 --data x.npz --weights int4 --train-epochs 5 -o net.tflite",
@@ -44,7 +44,10 @@ def register(add: Add) -> None:
     command.add_argument("--ranges", choices=RANGES, default="minmax", help="how ranges are found (default: minmax)")
     command.add_argument("--per-tensor", action="store_true", help="one scale for all of a layer's weights")
     command.add_argument("--equalize", action="store_true", help="even out channel ranges of consecutive layers")
-    command.add_argument("--correct-bias", action="store_true", help="take each channel's mean error out of its bias")
+    command.add_argument(
+        "--correct-bias", action=argparse.BooleanOptionalAction, default=True,
+        help="take each channel's mean error out of its bias (default: yes)",
+    )  # fmt: skip
     command.add_argument("--round", choices=ROUNDS, default="nearest", help="how weights are rounded")
     command.add_argument("--io", choices=IO, default="same", help="type of inputs and outputs (default: as the layers)")
     command.add_argument(

@@ -147,7 +147,7 @@ def auto(
     calibration, measured, notes = _divided(samples, test)
     search = _Search(graph, calibration, measured, limits, measure, progress or (lambda sentence: None))
     plain = base or Scheme()
-    search.try_scheme(plain)
+    search.try_scheme(replace(plain, correct_bias=False))
     search.try_scheme(replace(plain, correct_bias=True))  # early, as shifted channels hide what else matters
     start = search.ordered()[0].scheme
     for method in RANGES:
@@ -156,7 +156,7 @@ def auto(
         search.try_scheme(replace(scheme, equalize=True))
     best = search.ordered()[0].scheme
     search.try_scheme(replace(best, correct_bias=True))
-    search.try_scheme(replace(best, correct_bias=False, round="learned"))
+    search.try_scheme(replace(best, round="learned"))
     best = search.ordered()[0].scheme
     _wider(search, best)
     _smaller(search, best)
@@ -227,7 +227,7 @@ def _wider(search: _Search, best: Scheme) -> None:
 def _smaller(search: _Search, best: Scheme) -> None:
     """int4 weights: everywhere, and where that loses too much, for as many layers as keep to the goal, found by
     halving, and for as many as bring the flash below its limit."""
-    small = replace(best, weights="int4", round="learned", correct_bias=False)
+    small = replace(best, weights="int4", round="learned")
     whole = search.try_scheme(small)
     if whole is None or (whole.loss <= search.limits.goal and whole.fits):
         return
@@ -244,7 +244,7 @@ def _smaller(search: _Search, best: Scheme) -> None:
 
 
 def _with_int4(best: Scheme, chosen: Sequence[Sensitivity]) -> Scheme:
-    return replace(best, round="learned", correct_bias=False, layers={**layers_of(chosen, "int4"), **best.layers})
+    return replace(best, round="learned", layers={**layers_of(chosen, "int4"), **best.layers})
 
 
 def _least_layers(search: _Search, ranked: Sequence[Sensitivity]) -> int:

@@ -87,6 +87,15 @@ def rows_of(node: Node, x: Array) -> Array:
     return np.ascontiguousarray(split.transpose(1, 0, 3, 2)).reshape(groups, len(taken), -1)
 
 
+def sample_means(node: Node, x: Array) -> Array:
+    """The mean of those rows of each sample: (groups, samples, taps)."""
+    places = node.output.elements // node.output.shape[-1]
+    origin = drawn(len(x) * places, ROWS) // places
+    starts = np.flatnonzero(np.diff(origin, prepend=-1))
+    sums = np.add.reduceat(rows_of(node, x), starts, axis=1, dtype=np.float64)
+    return np.asarray(sums / np.diff(starts, append=len(origin))[:, None])
+
+
 def matrix_of(node: Node, weights: Array) -> Array:
     """Weights of a layer, in the shape of its tensor, as (groups, outputs of a group, taps)."""
     if isinstance(node.op, DepthwiseConv2D):

@@ -36,8 +36,8 @@ class Scheme:
     equalize: bool = False
     """Even out channel ranges of consecutive layers (cross-layer equalization)."""
 
-    correct_bias: bool = False
-    """Take the mean error of each channel on the calibration data out of its bias."""
+    correct_bias: bool = True
+    """Take the mean error of each channel on the calibration data out of its bias, as far as they are certain of it."""
 
     round: str = "nearest"
     """learned: round weights up or down as the calibration data ask for it (AdaRound)."""
@@ -70,9 +70,10 @@ class Scheme:
         words = [self.activations]
         for f in fields(self):
             value, name = getattr(self, f.name), f.name.replace("_", " ")
-            if f.name in ("activations", "layers", "per_channel") or value == f.default:
+            if f.name in ("activations", "layers", "per_channel", "correct_bias") or value == f.default:
                 continue
             words.append(name if value is True else f"{name} {value}")
         words += [] if self.per_channel else ["per tensor"]
+        words += [] if self.correct_bias else ["biases not corrected"]
         words += [f"{name}={kind}" for name, kind in self.layers.items()]
         return ", ".join(words)
