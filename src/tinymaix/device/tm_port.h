@@ -16,7 +16,7 @@
 #define TM_ARCH_ARM_M0   10 /* Cortex-M0, M0+, M1 */
 
 #define TM_OPT0 0 /* smallest code */
-#define TM_OPT1 1 /* inner loops unrolled */
+#define TM_OPT1 1 /* fast: several channels and pixels at a time */
 #define TM_OPT2 2 /* reserved, as TM_OPT1 */
 
 #ifndef TM_ARCH
@@ -50,8 +50,13 @@
 #error "TM_ARCH: this library knows no such architecture."
 #endif
 #endif
+/* A compiler told to make small code (-Os, -Oz) gets the small one, any other the fast one. */
 #ifndef TM_OPT_LEVEL
+#ifdef __OPTIMIZE_SIZE__
 #define TM_OPT_LEVEL TM_OPT0
+#else
+#define TM_OPT_LEVEL TM_OPT1
+#endif
 #endif
 #ifndef TM_MDL_TYPE
 #define TM_MDL_TYPE TM_MDL_INT8
