@@ -14,6 +14,7 @@ import numpy as np
 
 from tinymaix.chips import Chip
 from tinymaix.chips.build import Firmware, build
+from tinymaix.chips.chip import FlashPath
 from tinymaix.chips.cycles import estimate
 from tinymaix.chips.emulate import open_machine
 from tinymaix.chips.emulate.machine import Emulation, Machine, Parts
@@ -110,7 +111,13 @@ class Deployment:
         self.machine: Machine = open_machine(self.firmware)
 
     def run(
-        self, inputs: Sequence[Array], *, count: bool = False, layers: bool = False, forget: bool = True
+        self,
+        inputs: Sequence[Array],
+        *,
+        count: bool = False,
+        layers: bool = False,
+        forget: bool = True,
+        paths: Sequence[FlashPath] | None = None,
     ) -> tuple[list[Array], Emulation]:
         """One inference. Inputs and outputs are raw values in the tensors' own types.
 
@@ -118,6 +125,7 @@ class Deployment:
             count: count instructions, which is slower.
             layers: count each layer apart, too.
             forget: begin with the initial states; otherwise with those that the run before left.
+            paths: see Machine.run.
 
         Raises:
             ModelError: the inputs do not fit the model.
@@ -131,7 +139,7 @@ class Deployment:
                 assert state.initial is not None
                 writes[f"{self.project.name}_state+{plan.states[id(state)]}"] = state.initial.tobytes()
         reads = {self._place(t): t.nbytes for t in self.graph.outputs}
-        emulation = self.machine.run(writes, reads, count=count, parts=self.parts if layers else None)
+        emulation = self.machine.run(writes, reads, count=count, parts=self.parts if layers else None, paths=paths)
         return [
             np.frombuffer(emulation.memory[self._place(t)], t.dtype).reshape(t.shape).copy() for t in self.graph.outputs
         ], emulation
@@ -144,16 +152,23 @@ class Deployment:
     def _place(self, tensor: Tensor) -> str:
         return f"{self.project.name}_arena+{self.project.plan.offsets[id(tensor)]}"
 
-    def bench(self, inputs: Sequence[Sequence[Array]] | None = None, *, layers: bool = False) -> Bench:
+    def bench(
+        self,
+        inputs: Sequence[Sequence[Array]] | None = None,
+        *,
+        layers: bool = False,
+        paths: Sequence[FlashPath] | None = None,
+    ) -> Bench:
         """Count the first inference and compare the outputs of all with the reference.
 
         Args:
             inputs: the inputs of each inference; two random ones where they are left out.
             layers: count each layer apart, too.
+            paths: see Machine.run.
         """
         largest, counted = 0.0, None
         for values in inputs or [golden_inputs(self.graph, seed) for seed in range(2)]:
-            outputs, emulation = self.run(values, count=counted is None, layers=layers and counted is None)
+            outputs, emulation = self.run(values, count=counted is None, layers=layers and counted is None, paths=paths)
             counted = counted or emulation
             for output, expected in zip(outputs, self.graph.run(values), strict=True):
                 largest = max(largest, difference(output, expected))

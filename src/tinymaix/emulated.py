@@ -121,7 +121,7 @@ def emulate(
     firmware = _firmware(program, chip)
     total: Cycles | str | None
     try:
-        total = estimate(firmware, Part(run.instructions, None, run.blocks, run.edges))
+        total = estimate(firmware, Part(run.instructions, None, run.blocks, run.edges, run.missed))
     except ValueError as error:  # code that the file does not hold, or that cannot be decoded
         total = str(error)
     costs = _costs(program, firmware, run, total.cycles if isinstance(total, Cycles) else None)
@@ -186,7 +186,9 @@ def _costs(program: Program, firmware: Firmware, run: Run, cycles: int | None) -
     costs = []
     for name, own in blocks.items():
         instructions = sum(times * run.lengths[block] for block, times in own.items())
-        model = None if cycles is None else estimate(firmware, Part(instructions, None, own, edges[name]))
+        missed = {path: {block: n for block, n in reads.items() if block in own} for path, reads in run.missed.items()}
+        part = Part(instructions, None, own, edges[name], missed)
+        model = None if cycles is None else estimate(firmware, part)
         costs.append(FunctionCost(name, calls[name], instructions, model.cycles if model else None))
     if cycles is not None:
         costs = _scaled(costs, cycles)

@@ -10,12 +10,15 @@ from typing import Any
 
 from tinymaix.advice import lighter
 from tinymaix.chips import Chip
+from tinymaix.chips.chip import FlashPath
 from tinymaix.cores import Core
 from tinymaix.deploy import Bench
 from tinymaix.graph import Graph
 from tinymaix.measured import Measured, build_key, keep, measure, model_key
 
 Progress = Callable[[str], None]
+Paths = dict[str, set[FlashPath]]
+"""Those of all chips with a core, by its build_key."""
 Figures = dict[tuple[str, str], Measured | str]
 """By build_key of the core and way to compile: figures, or a sentence that says why there are none."""
 LEANER = ("ram", "flash")
@@ -108,11 +111,14 @@ def fit(
     """
     say, asked, candidates = progress or (lambda sentence: None), limits or Limits(), list(chips)
     cores = list({build_key(chip.core): chip.core for chip in candidates}.values())
-    figures = _measured(graph, [(core, optimize) for core in cores], toolchain, say)
+    paths: Paths = {}
+    for chip in candidates:
+        paths.setdefault(build_key(chip.core), set()).update([chip.flash_path] if chip.flash_path else [])
+    figures = _measured(graph, [(core, optimize) for core in cores], toolchain, paths, say)
     fits = [_fit(chip, figures[build_key(chip.core), optimize], asked, optimize, toolchain) for chip in candidates]
     tight = {build_key(f.chip.core): f.chip.core for f in fits if f.bench and (f.flash_missing or f.ram_missing)}
     modes = [mode for mode in LEANER if mode != optimize]
-    figures |= _measured(graph, [(core, mode) for core in tight.values() for mode in modes], toolchain, say)
+    figures |= _measured(graph, [(core, mode) for core in tight.values() for mode in modes], toolchain, paths, say)
     result = sorted((_advised(f, figures, modes, asked, graph) for f in fits), key=_order)
     for found in figures.values():
         if isinstance(found, Measured):
@@ -120,7 +126,7 @@ def fit(
     return result
 
 
-def _measured(graph: Graph, jobs: Sequence[tuple[Core, str]], toolchain: str, say: Progress) -> Figures:
+def _measured(graph: Graph, jobs: Sequence[tuple[Core, str]], toolchain: str, paths: Paths, say: Progress) -> Figures:
     found: Figures = {}
     if not jobs:
         return found
@@ -128,7 +134,10 @@ def _measured(graph: Graph, jobs: Sequence[tuple[Core, str]], toolchain: str, sa
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         try:
             runs = {
-                pool.submit(_measure, graph, core, mode, toolchain, model): (build_key(core), mode)
+                pool.submit(_measure, graph, core, mode, toolchain, model, paths[build_key(core)]): (
+                    build_key(core),
+                    mode,
+                )
                 for core, mode in jobs
             }
             for done, run in enumerate(as_completed(runs), 1):
@@ -140,9 +149,11 @@ def _measured(graph: Graph, jobs: Sequence[tuple[Core, str]], toolchain: str, sa
     return found
 
 
-def _measure(graph: Graph, core: Core, optimize: str, toolchain: str, model: str) -> Measured | str:
+def _measure(
+    graph: Graph, core: Core, optimize: str, toolchain: str, model: str, paths: set[FlashPath]
+) -> Measured | str:
     try:
-        return measure(graph, core, optimize, toolchain, model)
+        return measure(graph, core, optimize, toolchain, model, paths)
     except (ValueError, RuntimeError) as error:  # ModelError, ToolError, BuildError, EmulationError: of this core only
         return str(error).splitlines()[0]
 

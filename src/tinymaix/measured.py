@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -18,9 +18,9 @@ import numpy as np
 
 from tinymaix.chips import Chip
 from tinymaix.chips.build import fingerprint
-from tinymaix.chips.chip import generic
+from tinymaix.chips.chip import FlashPath, generic
 from tinymaix.chips.cycles import Cycles, estimate
-from tinymaix.chips.emulate.machine import Part
+from tinymaix.chips.emulate.machine import Missed, Part
 from tinymaix.chips.firmware import read_firmware
 from tinymaix.chips.tools import cache_dir
 from tinymaix.cores import Core
@@ -76,16 +76,29 @@ class Measured:
         )
 
 
-def measure(graph: Graph, core: Core, optimize: str, toolchain: str, model: str | None = None) -> Measured:
-    """From disk, or built and emulated. model: `model_key(graph)`, where it is known. Raises as `Deployment`."""
+def measure(
+    graph: Graph,
+    core: Core,
+    optimize: str,
+    toolchain: str,
+    model: str | None = None,
+    paths: Collection[FlashPath] = (),
+) -> Measured:
+    """From disk, or built and emulated.
+
+    model: `model_key(graph)`, where it is known. paths: those of the chips that will be asked for.
+    Raises as `Deployment`.
+    """
     about = fingerprint(generic(core), optimize, toolchain)
     key = digest(model or model_key(graph), package_code(), build_key(core), optimize, about)
     found = _load(key)
-    if found is None:
+    if found is None or not set(found.counts.missed).issuperset(paths):
+        followed = {*paths, *(found.counts.missed if found else ())}
         deployment = Deployment(graph, generic(core), optimize=optimize, toolchain=toolchain)
-        bench = deployment.bench()
-        assert bench.emulation is not None
-        counts = Part(bench.instructions or 0, None, bench.emulation.blocks, bench.emulation.edges)
+        bench = deployment.bench(paths=sorted(followed, key=str))
+        run = bench.emulation
+        assert run is not None
+        counts = Part(bench.instructions or 0, None, run.blocks, run.edges, run.missed)
         found = Measured(key, replace(bench, emulation=None), counts, deployment.firmware.elf, {}, True, deployment)
         with suppress(OSError):  # a full disk does not stop the work
             kept = folder() / f"{key}.elf"
@@ -162,6 +175,10 @@ def keep(measured: Measured) -> None:
         "bench": figures,
         "blocks": [[*place, times] for place, times in (blocks or {}).items()],
         "edges": [[*place, times] for place, times in (edges or {}).items()],
+        "missed": [
+            [list(path), [[*block, *missed] for block, missed in reads.items()]]
+            for path, reads in measured.counts.missed.items()
+        ],
         "modelled": measured.modelled,
     }
     measured.fresh = False
@@ -177,6 +194,7 @@ def _load(key: str) -> Measured | None:
         figures = data["bench"]
         bench = Bench(**{**figures, "flash": Flash(**figures["flash"]), "ram": Ram(**figures["ram"])})
         blocks, edges = ({(int(a), int(b)): int(n) for a, b, n in data[kind]} for kind in ("blocks", "edges"))
+        missed = {FlashPath(*path): {(a, b): Missed(*n) for a, b, *n in reads} for path, reads in data["missed"]}
         modelled = {
             str(chip): (int(known[0]), float(known[1]), str(known[2])) if known else None
             for chip, known in data["modelled"].items()
@@ -185,5 +203,5 @@ def _load(key: str) -> Measured | None:
         sound = all(type(number) is int and number >= 0 for number in numbers) and elf.is_file()
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):
         return None
-    counts = Part(bench.instructions or 0, None, blocks or None, edges or None)
+    counts = Part(bench.instructions or 0, None, blocks or None, edges or None, missed)
     return Measured(key, bench, counts, elf, modelled) if sound else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tinymaix import cores
 from tinymaix.cores import Core, CoreError
@@ -33,6 +33,19 @@ class Bank:
     name: str
     size: int
     address: int | None = None
+
+
+class FlashPath(NamedTuple):
+    """How reads of a flash are served: what decides which of them have to wait."""
+
+    line: int
+    """Bytes of a read, and of a line of the caches."""
+    ways: int
+    """Places of a cache that a line can be in; 0: all."""
+    code: int
+    """Bytes of the cache that code runs through; 0: there is none."""
+    data: int | None
+    """Bytes of the cache that constants are read through; None where it is that of code, 0 where there is none."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +76,8 @@ class Chip:
     """Bytes of the cache that code runs through."""
     data_cache: int | None = None
     """Bytes of the cache that constants are read through; None where it is `cache`, 0 where there is none."""
+    cache_ways: int = 0
+    """In how many places of a cache a line can be; 0: in any, or not known."""
     active_ma: float | None = None
     """Current in mA of the whole chip, running from flash at `mhz`."""
     volts: float | None = None
@@ -72,6 +87,17 @@ class Chip:
     """The documents that the data are from."""
     checked: tuple[tuple[str, str], ...] = ()
     """Which data were compared with a source, and which source: (field, source)."""
+
+    @property
+    def flash_path(self) -> FlashPath | None:
+        """None where the flash answers at once, or is not known."""
+        if not self.wait_states or self.accelerator == "tcm":
+            return None
+        if self.accelerator in CACHED:
+            code = min(max(self.cache, self.flash_line), LARGEST_CACHE)
+            data = None if self.data_cache is None else min(self.data_cache, LARGEST_CACHE)
+            return FlashPath(self.flash_line, self.cache_ways, code, data)
+        return FlashPath(self.flash_line, 0, 0, 0)
 
     def ram_missing(self, arena: int, rest: int, most: int | None = None) -> int | None:
         """Bytes of RAM that lack for one array and what can lie elsewhere; 0 where both fit, None where none is known.
@@ -108,6 +134,12 @@ ACCELERATORS: Mapping[str, str] = {
 }
 """What a chip can have between its core and its flash."""
 
+LARGEST_CACHE = 1 << 20
+"""Bytes of a cache that make no difference any more."""
+
+CACHED = ("cache", "xip-cache")
+"""The accelerators that keep more than the line that is read and the next one."""
+
 DATA = ("mhz", "flash", "ram", "banks", "wait_states", "active_ma")
 """The data of a chip that `checked` can name."""
 
@@ -125,6 +157,7 @@ TYPES: Mapping[str, tuple[type, ...]] = {
     "accelerator": (str,),
     "cache": (int,),
     "data_cache": (int,),
+    "cache_ways": (int,),
     "active_ma": (int, float),
     "volts": (int, float),
     "note": (str,),

@@ -40,19 +40,19 @@ class Cycles:
 def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
     """The cycles of an emulation or a part of one; None where its blocks were not counted or the core has no table.
 
-    Raises ToolError where capstone or pyelftools is missing.
+    Raises KeyError where reads of the flash were not followed, ToolError where capstone or pyelftools is missing.
     """
     core = firmware.chip.core.name
     if core not in TABLES or emulation.blocks is None or emulation.edges is None:
         return None
-    trace = Trace(Code(firmware), emulation.blocks, emulation.edges)
+    trace = Trace(Code(firmware.elf), emulation.blocks, emulation.edges)
     pace: Pace | None = None
     if core == "cortex-m7":
         total, spread = cycles_m7.cycles(trace)
     else:
         model = cycles_riscv if core in RV32 else cycles_arm
         (total, spread), pace = model.cycles(core, trace), partial(model.pace, core, trace)
-    flash = waits(firmware.chip, trace, total, pace)
+    flash = waits(firmware.chip, trace, total, emulation.missed, pace)
     cycles = total + flash.cycles
     error = TABLES[core].error + (spread + flash.spread) / max(cycles, 1)
     return Cycles(round(cycles), error, TABLES[core].source, round(flash.cycles))

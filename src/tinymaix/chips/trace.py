@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from tinymaix.chips.firmware import Firmware
 from tinymaix.chips.tools import package
 
 
 class Code:
     """The program's bytes by address."""
 
-    def __init__(self, firmware: Firmware) -> None:
-        with firmware.elf.open("rb") as stream:
+    def __init__(self, elf: Path) -> None:
+        """Raises ToolError where pyelftools is missing."""
+        with elf.open("rb") as stream:
             segments = package("elftools.elf.elffile").ELFFile(stream).iter_segments("PT_LOAD")
             self._parts = [(part["p_vaddr"], part["p_vaddr"] == part["p_paddr"], part.data()) for part in segments]
 
@@ -24,9 +25,14 @@ class Code:
                 return bytes(data[address - start : address - start + size])
         raise ValueError(f"The firmware holds no code at {address:#x}.")
 
+    @property
+    def flash(self) -> list[tuple[int, int]]:
+        """(begin, end) of what stays where it was programmed: what was loaded elsewhere was copied to RAM."""
+        return [(start, start + len(data)) for start, stays, data in self._parts if stays and data]
+
     def in_flash(self, address: int) -> bool:
-        """Whether code runs where it was programmed: what was loaded elsewhere was copied to RAM."""
-        return any(start <= address < start + len(data) and stays for start, stays, data in self._parts)
+        """Whether code runs where it was programmed."""
+        return any(begin <= address < end for begin, end in self.flash)
 
 
 class Trace:

@@ -4,8 +4,12 @@
    emulates, loaded with ctypes and given to unicorn as a UC_HOOK_BLOCK. Counts are kept by (block before, block), so
    that a model of cycles can tell taken branches from those that fall through, and by the parts of the program that
    both are executed for: a block of one function belongs to the part of its last instruction, which may be a call, and
-   what is called belongs to the part that called it. Instructions are counted from the lengths that the encodings themselves tell: Thumb (Armv7-M Architecture Reference Manual, A5.1), RISC-V
-   (unprivileged specification, 1.5). */
+   what is called belongs to the part that called it. Instructions are counted from the lengths that the encodings
+   themselves tell: Thumb (Armv7-M Architecture Reference Manual, A5.1), RISC-V (unprivileged specification, 1.5).
+
+   Reads of the flash are followed through caches, of code by blocks and of constants one by one: any number of kinds of
+   caches at once, so that one run tells of all chips with the same core. A read that fills a place that was empty does
+   not count as missed: so the figures are those of a program that has run before. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +19,24 @@ typedef struct {
     uint32_t size, instructions; /* instructions == 0 marks a free slot */
     uint32_t from_part, part;
     uint64_t lowest; /* the stack pointer at its lowest, where it is watched */
+    size_t number;   /* in the order of their first execution */
 } edge;
+
+enum { GUESSES = 256 };
+
+typedef struct { /* of the line in each place, and when it was last read: 0 never */
+    uint32_t *lines;
+    uint64_t *read;
+    uint64_t clock;
+    uint32_t sets, ways;
+    uint32_t guesses[GUESSES]; /* the place where a line was last */
+} cache;
+
+typedef struct { /* ways through which a chip reads its flash */
+    uint32_t line;    /* bytes, a power of two */
+    cache code, data; /* without places: every read of data waits, of code none */
+    int shared;       /* data through the cache of code */
+} flash_path;
 
 typedef struct {
     edge *edges; /* open addressing; `room` is a power of two */
@@ -30,12 +51,119 @@ typedef struct {
     int (*stop)(void *);
     int (*read_register)(void *, int, void *); /* NULL: the stack is not watched */
     int stack;
+    flash_path *paths;
+    size_t n_paths;
+    const uint64_t *flash; /* begin and end of each stretch */
+    size_t stretches;
+    uint64_t *missed; /* of each edge and path: of code, of data */
+    size_t missed_room, current; /* edges that there is room for; the number of the one that is executed */
 } counter;
+
+static int cache_new(cache *k, uint32_t places, uint32_t ways) {
+    k->ways = ways && ways < places ? ways : places;
+    k->sets = places ? places / k->ways : 0;
+    k->lines = calloc(places + 1, sizeof *k->lines);
+    k->read = calloc(places + 1, sizeof *k->read);
+    return k->lines && k->read;
+}
+
+/* Whether a line had to be read from the flash, in place of another one. */
+static int cache_missed(cache *k, uint32_t line) {
+    uint32_t *guess = k->guesses + line % GUESSES, first = line % k->sets * k->ways, oldest = first;
+    uint64_t now = ++k->clock;
+    if (k->lines[*guess] == line && k->read[*guess]) {
+        k->read[*guess] = now;
+        return 0;
+    }
+    for (uint32_t i = first; i < first + k->ways; i++) {
+        if (k->lines[i] == line && k->read[i]) {
+            k->read[i] = now;
+            *guess = i;
+            return 0;
+        }
+        oldest = k->read[i] < k->read[oldest] ? i : oldest;
+    }
+    int was_used = k->read[oldest] != 0;
+    k->lines[oldest] = line;
+    k->read[oldest] = now;
+    *guess = oldest;
+    return was_used;
+}
+
+static void forget_flash(counter *c) {
+    for (size_t i = 0; i < c->n_paths; i++) {
+        cache *both[] = {&c->paths[i].code, &c->paths[i].data};
+        for (int k = 0; k < 2; k++) {
+            free(both[k]->lines);
+            free(both[k]->read);
+        }
+    }
+    free(c->paths);
+    free(c->missed);
+    c->paths = NULL;
+    c->missed = NULL;
+    c->n_paths = c->missed_room = 0;
+}
+
+/* Follow reads of the flash, whose begins and ends are `flash`, which must live as long, through `n` paths. `paths` has
+   five numbers of each: bytes of a line, ways, bytes of the caches of code and of data, whether they are one. The caches
+   are empty. Returns whether there was memory. */
+int counter_flash(counter *c, size_t stretches, const uint64_t *flash, size_t n, const uint32_t *paths) {
+    forget_flash(c);
+    c->flash = flash;
+    c->stretches = stretches;
+    c->paths = calloc(n + 1, sizeof *c->paths);
+    for (; c->paths && c->n_paths < n; paths += 5) {
+        flash_path *path = c->paths + c->n_paths++;
+        path->line = paths[0];
+        path->shared = (int)paths[4];
+        if (!cache_new(&path->code, paths[2] / paths[0], paths[1]) ||
+            !cache_new(&path->data, paths[3] / paths[0], paths[1])) {
+            return 0;
+        }
+    }
+    return c->paths != NULL;
+}
 
 void counter_free(counter *c) {
     if (c) {
+        forget_flash(c);
         free(c->edges);
         free(c);
+    }
+}
+
+static int in_flash(const counter *c, uint64_t address) {
+    for (size_t i = 0; i < c->stretches; i++) {
+        if (address >= c->flash[2 * i] && address < c->flash[2 * i + 1]) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void run_from_flash(counter *c, uint64_t address, uint32_t size) {
+    for (size_t i = 0; i < c->n_paths; i++) {
+        flash_path *path = c->paths + i;
+        uint32_t line = (uint32_t)(address / path->line), last = (uint32_t)((address + size - 1) / path->line);
+        for (; path->code.sets && line <= last; line++) {
+            c->missed[2 * (c->current * c->n_paths + i)] += (uint64_t)cache_missed(&path->code, line);
+        }
+    }
+}
+
+/* unicorn's uc_cb_hookmem_t, for reads */
+void counter_read(void *uc, int type, uint64_t address, int size, int64_t value, void *user) {
+    counter *c = user;
+    (void)uc, (void)type, (void)size, (void)value;
+    if (!c->missed || !in_flash(c, address)) {
+        return;
+    }
+    for (size_t i = 0; i < c->n_paths; i++) {
+        flash_path *path = c->paths + i;
+        cache *k = path->shared ? &path->code : &path->data;
+        int waits = !k->sets || cache_missed(k, (uint32_t)(address / path->line));
+        c->missed[2 * (c->current * c->n_paths + i) + 1] += (uint64_t)waits;
     }
 }
 
@@ -58,7 +186,10 @@ counter *counter_new(int thumb, void *read, void *stop) {
 
 void counter_start(counter *c, uint64_t limit) {
     memset(c->edges, 0, c->room * sizeof *c->edges);
-    c->used = 0;
+    if (c->missed) {
+        memset(c->missed, 0, c->missed_room * 2 * c->n_paths * sizeof *c->missed);
+    }
+    c->used = c->current = 0;
     c->previous = c->executed = c->top = 0;
     c->part = 0;
     c->pass = c->error = 0;
@@ -109,6 +240,19 @@ static int grow(counter *c) {
     return 1;
 }
 
+/* Room for what the edges missed. */
+static int grow_missed(counter *c) {
+    size_t each = 2 * c->n_paths * sizeof *c->missed, room = c->room;
+    uint64_t *missed = realloc(c->missed, room * each);
+    if (!missed) {
+        return 0;
+    }
+    memset((char *)missed + c->missed_room * each, 0, (room - c->missed_room) * each);
+    c->missed = missed;
+    c->missed_room = room;
+    return 1;
+}
+
 static uint32_t instructions_of(counter *c, void *uc, uint64_t address, uint32_t size) {
     uint32_t n = 0;
     for (uint32_t at = 0; at < size; n++) {
@@ -151,7 +295,9 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     edge *e = find(c->edges, c->room, &wanted);
     if (!e->instructions) {
         wanted.instructions = instructions_of(c, uc, address, size);
-        if (!wanted.instructions || (2 * ++c->used > c->room && !grow(c))) {
+        wanted.number = c->used;
+        if (!wanted.instructions || (2 * ++c->used > c->room && !grow(c)) ||
+            (c->n_paths && c->used > c->missed_room && !grow_missed(c))) {
             c->error = 2;
             c->stop(uc);
             return;
@@ -180,6 +326,10 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     e->count++;
     c->executed += e->instructions;
     c->previous = address;
+    c->current = e->number;
+    if (c->n_paths && in_flash(c, address)) {
+        run_from_flash(c, address, size);
+    }
 }
 
 /* unicorn's uc_cb_hookmem_t, for cores that fault on unaligned accesses, which unicorn itself lets pass */
@@ -213,6 +363,17 @@ void counter_stacks(const counter *c, uint64_t *out) {
             *out++ = e->address;
             *out++ = e->size;
             *out++ = e->lowest;
+        }
+    }
+}
+
+/* Writes what each edge missed of code and of data on each path to `out`, in the order of counter_edges. */
+void counter_missed(const counter *c, uint64_t *out) {
+    for (size_t i = 0; i < c->room; i++) {
+        const edge *e = c->edges + i;
+        if (e->instructions) {
+            memcpy(out, c->missed + 2 * c->n_paths * e->number, 2 * c->n_paths * sizeof *out);
+            out += 2 * c->n_paths;
         }
     }
 }

@@ -16,13 +16,14 @@ from tinymaix.chips.emulate import rtt
 from tinymaix.chips.emulate.counter import ENDLESS, PAST_LIMIT, UNALIGNED, BlockCounter
 from tinymaix.chips.emulate.elf import Functions, Program
 from tinymaix.chips.emulate.exceptions import RETURNS, Exceptions
-from tinymaix.chips.emulate.machine import EmulationError
+from tinymaix.chips.emulate.machine import EmulationError, FlashReads
 from tinymaix.chips.emulate.memory import Memory, NoMemoryError
 from tinymaix.chips.emulate.peripherals import Peripherals
 from tinymaix.chips.emulate.semihosting import Semihosting
 from tinymaix.chips.emulate.start import heap_of, start_of
 from tinymaix.chips.emulate.traps import arm_trap, riscv_trap
 from tinymaix.chips.tools import package
+from tinymaix.chips.trace import Code
 
 NEVER = 0xFFFFFFFE
 """An address that no program reaches."""
@@ -57,6 +58,7 @@ class Run:
     """Exact cycles, where the emulator knows them."""
     blocks: dict[tuple[int, int], int] = field(repr=False)
     edges: dict[tuple[int, int], int] = field(repr=False)
+    missed: FlashReads = field(repr=False)
     lengths: dict[tuple[int, int], int] = field(repr=False)
     """The instructions of each block."""
     top: int
@@ -96,6 +98,8 @@ class Board:
         self._engine.hook_add(self._unicorn.UC_HOOK_INTR, self._interrupted)
         self._counter = BlockCounter(self._engine, thumb=self._arm, strict="unaligned" not in chip.core.features)
         self._counter.watch_stack(self._register("SP"))
+        path = chip.flash_path
+        self._counter.watch_flash(Code(program.path).flash, [path] if path else [])
         self.exceptions = Exceptions(self, self.start.vectors)
         self._limit: int | None = None
         self._before = 0
@@ -272,6 +276,7 @@ class Board:
             cycles=None,
             blocks=whole.blocks or {},
             edges=whole.edges or {},
+            missed=whole.missed,
             lengths=self._counter.lengths(),
             top=top,
             stacks=stacks,

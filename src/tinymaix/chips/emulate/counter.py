@@ -6,11 +6,13 @@ import ctypes
 import sys
 import weakref
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tinymaix.chips.emulate.machine import Part, Parts
+from tinymaix.chips.chip import FlashPath
+from tinymaix.chips.emulate.machine import Missed, Part, Parts
 from tinymaix.chips.tools import cached_native, package
 
 SOURCE = Path(__file__).parent / "block_counter.c"
@@ -36,6 +38,9 @@ def _library() -> ctypes.CDLL:
     library.counter_free.argtypes = [ctypes.c_void_p]
     library.counter_start.argtypes = [ctypes.c_void_p, ctypes.c_uint64]
     library.counter_parts.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
+    pair = (ctypes.c_size_t, ctypes.c_void_p)
+    library.counter_flash.argtypes = [ctypes.c_void_p, *pair, *pair]
+    library.counter_missed.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.counter_error.argtypes = [ctypes.c_void_p]
     library.counter_executed.restype = ctypes.c_uint64
     library.counter_executed.argtypes = [ctypes.c_void_p]
@@ -71,7 +76,23 @@ class BlockCounter:
         self._callbacks = [(kinds.UC_HOOK_BLOCK, self._library.counter_hook)]
         if strict and not thumb:  # unicorn's Armv6-M faults by itself
             self._callbacks.append((kinds.UC_HOOK_MEM_READ | kinds.UC_HOOK_MEM_WRITE, self._library.counter_align))
+        self._reading = (kinds.UC_HOOK_MEM_READ, self._library.counter_read)
+        self._paths: tuple[FlashPath, ...] = ()
         self._hooks: list[ctypes.c_size_t] = []
+
+    def watch_flash(self, stretches: Sequence[tuple[int, int]], paths: Sequence[FlashPath]) -> None:
+        """From the next `start` on, follow reads of the flash, by its (begin, end), on these paths, caches empty."""
+        if tuple(paths) == self._paths:
+            return
+        self.detach()
+        self._paths = tuple(paths)
+        self._stretches = (ctypes.c_uint64 * (2 * len(stretches)))(*(at for stretch in stretches for at in stretch))
+        numbers = [
+            int(n) for path in paths for n in (path.line, path.ways, path.code, path.data or 0, path.data is None)
+        ]
+        given = (ctypes.c_uint32 * len(numbers))(*numbers)
+        if not self._library.counter_flash(self._counter, len(stretches), self._stretches, len(paths), given):
+            raise MemoryError("no memory for the caches of a flash")
 
     def start(self, limit: int | None, parts: Parts | None = None) -> None:
         """Count from 0 on; stop the engine after `limit` instructions. The hooks stay until `detach`."""
@@ -83,7 +104,7 @@ class BlockCounter:
             return
         first, last = ctypes.c_uint64(1), ctypes.c_uint64(0)  # a first address above the last means every address
         user = ctypes.c_void_p(self._counter)
-        for kind, callback in self._callbacks:
+        for kind, callback in [*self._callbacks, *[self._reading] * bool(self._paths)]:
             hook = ctypes.c_size_t(0)
             handle, function = self._engine._uch, _pointer(callback)
             status = self._unicorn.uc_hook_add(handle, ctypes.byref(hook), kind, function, user, first, last)
@@ -153,13 +174,19 @@ class BlockCounter:
         number = self._library.counter_edges(self._counter, None)
         buffer = (ctypes.c_uint64 * (7 * number))()
         self._library.counter_edges(self._counter, buffer)
-        whole = _Tally()
-        shares: defaultdict[int, _Tally] = defaultdict(_Tally)
-        for at in range(0, 7 * number, 7):
-            before, address, size, count, instructions, part_before, part = buffer[at : at + 7]
+        width = 2 * len(self._paths)
+        missed = (ctypes.c_uint64 * (width * number))()
+        if width and number:
+            self._library.counter_missed(self._counter, missed)
+        whole = _Tally(self._paths)
+        shares: defaultdict[int, _Tally] = defaultdict(lambda: _Tally(self._paths))
+        for i in range(number):
+            before, address, size, count, instructions, part_before, part = buffer[7 * i : 7 * i + 7]
+            reads = missed[width * i : width * (i + 1)]
             for tally in (whole, shares[part]):
                 tally.blocks[address, size] += count
                 tally.instructions += count * instructions
+                tally.add_missed((address, size), reads)
             for tally in (whole, shares[part_before]):
                 tally.edges[before, address] += count
         return whole.part(), {part: tally.part() for part, tally in sorted(shares.items())}
@@ -168,10 +195,19 @@ class BlockCounter:
 class _Tally:
     """What was counted so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, paths: Sequence[FlashPath]) -> None:
         self.instructions = 0
         self.blocks: Counter[tuple[int, int]] = Counter()
         self.edges: Counter[tuple[int, int]] = Counter()
+        self.missed: dict[FlashPath, dict[tuple[int, int], Missed]] = {path: {} for path in paths}
+
+    def add_missed(self, block: tuple[int, int], reads: Sequence[int]) -> None:
+        """reads: of code and of data, on each path."""
+        for path, code, data in zip(self.missed, reads[::2], reads[1::2], strict=True):
+            if code or data:
+                before = self.missed[path].get(block, Missed(0, 0))
+                self.missed[path][block] = Missed(before.code + code, before.data + data)
 
     def part(self) -> Part:
-        return Part(self.instructions, None, dict(sorted(self.blocks.items())), dict(sorted(self.edges.items())))
+        blocks, edges = (dict(sorted(counts.items())) for counts in (self.blocks, self.edges))
+        return Part(self.instructions, None, blocks, edges, self.missed)

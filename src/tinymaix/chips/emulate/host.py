@@ -6,9 +6,10 @@ import ctypes
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tinymaix.chips.chip import FlashPath
 from tinymaix.chips.emulate.machine import Emulation, Parts, check_entry, locate
 from tinymaix.chips.firmware import Firmware
 
@@ -40,6 +41,7 @@ class HostMachine:
         count: bool = True,
         limit: int | None = None,
         parts: Parts | None = None,
+        paths: Sequence[FlashPath] | None = None,
     ) -> Emulation:
         """See Machine; count, limit and parts have no effect."""
         for place, data in writes.items():

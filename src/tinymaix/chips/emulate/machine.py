@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from tinymaix.chips.chip import FlashPath
 from tinymaix.chips.firmware import Firmware
 
 
@@ -23,6 +24,17 @@ class Parts:
     """The part, below 65536, of each two bytes of it."""
 
 
+class Missed(NamedTuple):
+    """Reads of a block that had to wait for the flash."""
+
+    code: int
+    data: int
+
+
+FlashReads = Mapping[FlashPath, Mapping[tuple[int, int], Missed]]
+"""What blocks missed, by their (address, size), on each path that was followed; those without are left out."""
+
+
 @dataclass(frozen=True)
 class Part:
     """The figures of one part of the work, as those of an Emulation."""
@@ -31,6 +43,7 @@ class Part:
     cycles: int | None = None
     blocks: dict[tuple[int, int], int] | None = field(default=None, repr=False)
     edges: dict[tuple[int, int], int] | None = field(default=None, repr=False)
+    missed: FlashReads = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,7 @@ class Emulation:
     """(address, size in bytes) of a basic block -> times executed."""
     edges: dict[tuple[int, int], int] | None = field(default=None, repr=False)
     """(address of a block, address of the block after it) -> times; the first block's predecessor is 0."""
+    missed: FlashReads = field(default_factory=dict, repr=False)
     parts: dict[int, Part] = field(default_factory=dict, repr=False)
     """The same figures for each part of the work, where they were asked for; they add up to the whole."""
 
@@ -66,12 +80,13 @@ class Machine(Protocol):
         count: bool = True,
         limit: int | None = None,
         parts: Parts | None = None,
+        paths: Sequence[FlashPath] | None = None,
     ) -> Emulation:
         """Call tm_main once, on the memory that the last call left.
 
         writes: "symbol" or "symbol+offset" -> bytes stored before the call. reads: the same -> number of bytes
         read after it. count: whether instructions are counted (slower). limit: most instructions of the call.
-        parts: what to count apart.
+        parts: what to count apart. paths: on which reads of the flash are followed; the chip's own if left out.
         Raises EmulationError for a fault, a passed limit or a place outside a symbol.
         """
 

@@ -11,10 +11,11 @@ import signal
 import subprocess
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinymaix.chips.chip import FlashPath
 from tinymaix.chips.emulate.gdb import Gdb, GdbError
 from tinymaix.chips.emulate.machine import Emulation, EmulationError, Parts, check_entry, locate
 from tinymaix.chips.firmware import Firmware
@@ -108,6 +109,7 @@ class QemuMachine:
         count: bool = True,
         limit: int | None = None,
         parts: Parts | None = None,
+        paths: Sequence[FlashPath] | None = None,
     ) -> Emulation:
         """See Machine; parts are not counted apart."""
         try:

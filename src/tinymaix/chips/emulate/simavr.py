@@ -5,10 +5,11 @@ from __future__ import annotations
 import subprocess
 import weakref
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tinymaix.chips.chip import FlashPath
 from tinymaix.chips.emulate.machine import Emulation, EmulationError, Part, Parts, check_entry, locate
 from tinymaix.chips.firmware import AVR_DATA, Firmware, load_image
 from tinymaix.chips.tools import BuildError, ToolError, cached_native
@@ -64,6 +65,7 @@ class SimavrMachine:
         count: bool = True,
         limit: int | None = None,
         parts: Parts | None = None,
+        paths: Sequence[FlashPath] | None = None,
     ) -> Emulation:
         """See Machine; counting costs nothing here."""
         for place, data in writes.items():

@@ -62,6 +62,7 @@ def run_avr(
         cycles=cycles,
         blocks={},
         edges={},
+        missed={},
         lengths={},
         top=0,
         stacks={},

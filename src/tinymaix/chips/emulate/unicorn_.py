@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tinymaix.chips.chip import FlashPath
 from tinymaix.chips.emulate.counter import UNALIGNED, BlockCounter
 from tinymaix.chips.emulate.machine import Emulation, EmulationError, Part, Parts, check_entry, locate
 from tinymaix.chips.firmware import Firmware, load_image
 from tinymaix.chips.tools import package
+from tinymaix.chips.trace import Code
 
 REGIONS = ((0x08000000, 64 << 20), (0x20000000, 64 << 20), (0x30000000, 1 << 20))
 """Flash, RAM and stack of chips/startup/memory.ld."""
@@ -27,6 +29,7 @@ class UnicornMachine:
         self._unicorn = package("unicorn")
         self._firmware = firmware
         self._thumb = firmware.chip.core.family.startswith("armv")
+        self._flash = Code(firmware.elf).flash
         self.reset()
 
     def reset(self) -> None:
@@ -47,6 +50,7 @@ class UnicornMachine:
         count: bool = True,
         limit: int | None = None,
         parts: Parts | None = None,
+        paths: Sequence[FlashPath] | None = None,
     ) -> Emulation:
         """See Machine."""
         engine, firmware = self._engine, self._firmware
@@ -56,6 +60,9 @@ class UnicornMachine:
         engine.reg_write(self._register("SP"), self._top)
         engine.reg_write(self._register("LR" if self._thumb else "RA"), halt | self._thumb)
         engine.mem_write(self._stack, PAINT * (self._top - self._stack))
+        own = firmware.chip.flash_path
+        if count:
+            self._counter.watch_flash(self._flash, paths if paths is not None else [own] if own else [])
         if count or limit is not None:
             self._counter.start(limit, parts)
         else:
@@ -72,6 +79,7 @@ class UnicornMachine:
             },
             blocks=whole.blocks,
             edges=whole.edges,
+            missed=whole.missed,
             parts=shares if parts else {},
         )
 
