@@ -23,6 +23,7 @@ from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.ops.emit import Implementation, LayerCode
 from tinymaix.plan import Plan, plan
 from tinymaix.rewrite.channels import drop_constant_channels
+from tinymaix.rewrite.transpose_conv import as_convolutions
 from tinymaix.version import VERSION
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ class Draft:
         """See `compile_graph`."""
         self.graph, self.core, self.optimize = graph, core, optimize
         self.name = identifier(name or graph.name)
-        self.live = drop_constant_channels(graph)  # the golden vectors still come from the whole graph
+        # The golden vectors still come from the whole graph.
+        self.live = drop_constant_channels(as_convolutions(graph, optimize, zeros="dsp" in core.features))
         self.nodes = self.live.nodes
         self.variants = [variants(node, core, optimize) for node in self.nodes]
         self.own = core_kernels(core)

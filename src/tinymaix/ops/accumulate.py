@@ -106,7 +106,8 @@ def accumulator_constants(
 ) -> dict[str, Argument]:
     """Place weights, bias and requantization in flash; the arguments of a kernel that reads them.
 
-    ``sum_axes`` are the axes of the weights that one output sums over: -zero_x * sum(weights) goes into the bias.
+    ``sum_axes`` are the axes of the weights that one output sums over: -zero_x * sum(weights) goes into the bias; none
+    where the kernel itself takes zero_x from the inputs.
     ``stored``: the integer weights as they stand in flash, where that is not as the tensor has them.
     """
     weights, bias = node.input(1), node.optional(2)
@@ -132,9 +133,9 @@ def accumulator_constants(
         assert bias is not None
         return {**arguments, "bias": code.constant("bias", np.asarray(bias.data), "int64")}
     zero_x = node.input(0).q.z
-    folded = (0 if bias is None else np.asarray(bias.data, np.int64)) - zero_x * weights.data.sum(
-        axis=tuple(sum_axes), dtype=np.int64
-    ).reshape(-1)
+    folded = np.zeros(node.output.shape[-1], np.int64) if bias is None else np.asarray(bias.data, np.int64)
+    if sum_axes:
+        folded = folded - zero_x * weights.data.sum(axis=tuple(sum_axes), dtype=np.int64).reshape(-1)
     bias_name = code.constant("bias", folded, "int32")
     return {**arguments, "bias": bias_name, "zero_x": zero_x, "zero_y": node.output.q.z}
 

@@ -101,12 +101,8 @@ class TransposeConv(Operator):
 
     def emit(self, node: Node, code: LayerCode) -> None:
         (n, in_h, in_w, in_c), (out_c, kernel_h, kernel_w, _) = node.input(0).shape, node.input(1).shape
+        # How many taps reach a pixel differs, so the zero point cannot go into the bias.
         constants = accumulator_constants(node, code, self.activation, sum_axes=())
-        if node.output.dtype == np.int8:
-            # How many taps reach a pixel differs, so the zero point cannot go into the bias.
-            bias = node.optional(2)
-            data = np.zeros(out_c) if bias is None or bias.data is None else bias.data
-            constants["bias"] = code.constant("bias", data, "int32")
         code.call(
             KERNELS[node.output.dtype.name],
             x=code.input(0), y=code.output(), **constants, batches=n, in_h=in_h, in_w=in_w, in_c=in_c,
