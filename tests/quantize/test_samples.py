@@ -216,6 +216,19 @@ def test_raw_integers_and_reals_of_an_integer_input() -> None:
     assert load_samples(reals, inputs).inputs[0][0].tolist() == [[-128, 10, 13]]
 
 
+def test_indices_are_taken_as_they_are(tmp_path: Path) -> None:
+    """An embedding's input, from an iterator and from a table, whatever is said of normalization."""
+    words = np.array([[3, 0, 250]], np.int64)
+    (tmp_path / "w.csv").write_text("3,0,250\n")
+    for data in ([words], tmp_path / "w.csv"):
+        (found,) = load_samples(data, one(1, 3, dtype="int32"), normalize="-1to1").inputs  # type: ignore[arg-type]
+        assert found[0].dtype == np.int32
+        assert found[0].tolist() == [[3, 0, 250]]
+    for bad in (words + 0.5, words * np.nan, words * 2.0**40):
+        with pytest.raises(ModelError, match="holds values that are no int32, which the input 'x' takes"):
+            load_samples([bad], one(1, 3, dtype="int32"))
+
+
 def test_idx(tmp_path: Path, digits: Array) -> None:
     head = struct.pack(">BBBB3I", 0, 0, 8, 3, 12, 8, 6)
     path = tmp_path / "t10k-images-idx3-ubyte.gz"

@@ -181,6 +181,8 @@ def _fitted(
         if source.pictures
         else fit_array(array, tensor, where)
     )
+    if tensor.dtype.kind != "f" and tensor.quantization is None:
+        return _whole(fitted, tensor, where)
     if tensor.dtype.kind != "f" and how.name == "none":
         if not np.can_cast(fitted.dtype, tensor.dtype):
             raise DataError(f"{where} holds {fitted.dtype}, but the input '{tensor.name}' takes raw {tensor.dtype}")
@@ -189,6 +191,15 @@ def _fitted(
     if not np.isfinite(reals).all():
         raise DataError(f"{where} holds values that are no numbers (NaN or infinite); leave it out or mend it")
     return reals if tensor.dtype.kind == "f" else quantized(reals, tensor)
+
+
+def _whole(values: Array, tensor: Tensor, where: str) -> Array:
+    """Indices and counts, which no normalization applies to; from a table they come as floats."""
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(tensor.dtype)
+    if not np.array_equal(whole, values):
+        raise DataError(f"{where} holds values that are no {tensor.dtype}, which the input '{tensor.name}' takes")
+    return whole
 
 
 def quantized(reals: Array, tensor: Tensor) -> Array:
