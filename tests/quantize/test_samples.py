@@ -221,7 +221,7 @@ def test_indices_are_taken_as_they_are(tmp_path: Path) -> None:
     words = np.array([[3, 0, 250]], np.int64)
     (tmp_path / "w.csv").write_text("3,0,250\n")
     for data in ([words], tmp_path / "w.csv"):
-        (found,) = load_samples(data, one(1, 3, dtype="int32"), normalize="-1to1").inputs  # type: ignore[arg-type]
+        (found,) = load_samples(data, one(1, 3, dtype="int32"), normalize="-1to1").inputs
         assert found[0].dtype == np.int32
         assert found[0].tolist() == [[3, 0, 250]]
     for bad in (words + 0.5, words * np.nan, words * 2.0**40):

@@ -23,6 +23,7 @@ from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.ops.emit import Implementation, LayerCode
 from tinymaix.plan import Plan, plan
 from tinymaix.rewrite.channels import drop_constant_channels
+from tinymaix.rewrite.grouped_conv import without_groups
 from tinymaix.rewrite.transpose_conv import as_convolutions
 from tinymaix.version import VERSION
 
@@ -110,7 +111,8 @@ class Draft:
         self.graph, self.core, self.optimize = graph, core, optimize
         self.name = identifier(name or graph.name)
         # The golden vectors still come from the whole graph.
-        self.live = drop_constant_channels(as_convolutions(graph, optimize, zeros="dsp" in core.features))
+        simple = without_groups(as_convolutions(graph, optimize, zeros="dsp" in core.features), optimize)
+        self.live = drop_constant_channels(simple)
         self.nodes = self.live.nodes
         self.variants = [variants(node, core, optimize) for node in self.nodes]
         self.own = core_kernels(core)
