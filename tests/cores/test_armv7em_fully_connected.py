@@ -28,3 +28,9 @@ def fully_connected(draw: st.DrawFn) -> Node:
 @pytest.mark.parametrize(("core", "optimize", "part"), EVERYWHERE)
 def test_fully_connected(core: str, optimize: str, part: int) -> None:
     check(sample(fully_connected(), 150)[part * 25 : part * 25 + 25], core, optimize, served=20)
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m33", "twins"])
+def test_the_shared_dot_product(core: str) -> None:
+    """What the portable kernels of "flash" call: every remainder of a length, words that are not aligned."""
+    check(sample(fully_connected(), 40), core, "flash", served=0)
