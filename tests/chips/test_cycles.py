@@ -220,6 +220,20 @@ def test_cycles_of_a_whole_program(core: str, tmp_path: Path) -> None:
     assert TABLES[core].source
 
 
+@pytest.mark.parametrize(
+    ("core", "more"), [("cortex-m3", 1), ("cortex-m4", 1), ("cortex-m0plus", 0), ("cortex-m33", 0)]
+)
+def test_code_in_ram_is_fetched_over_the_system_bus(core: str, more: int, tmp_path: Path) -> None:
+    """Each branch that is taken waits one cycle more for its target."""
+    in_flash = make(LOOPS["arm"], core, tmp_path, suffix=".S")
+    flash = estimate(in_flash, power_on(in_flash).run({}, {}))
+    in_ram = make(LOOPS["arm"].replace(".text", '.section .data.code,"awx"'), core, tmp_path, suffix=".S")
+    ram = estimate(in_ram, power_on(in_ram).run({}, {}))
+    assert flash is not None
+    assert ram is not None
+    assert ram.cycles - flash.cycles == 999 * more
+
+
 def test_cycles_that_depend_on_data_widen_the_error(tmp_path: Path) -> None:
     source = program(["udiv r1, r3, r3; bx lr", "nop; bx lr"])
     firmware = make(source, "cortex-m4", tmp_path, suffix=".S")

@@ -34,6 +34,8 @@ INTO_CORE = {"ldm", "ldmdb", "pop", "vldmia", "vldmdb", "vpop", "ldrd"}
 LONG = {"smull", "umull", "smlal", "umlal", "umaal", "smlalbb", "smlalbt", "smlaltb", "smlaltt"}
 LONG |= {"smlald", "smlaldx", "smlsld", "smlsldx"}
 """Multiplications with two results; others of four registers accumulate to the last."""
+SYSTEM = 0x20000000
+"""From here on code is fetched over the system bus (Armv7-M Architecture Reference Manual, B3.1)."""
 PLAIN_SHIFTS = {"mov", "lsl", "lsr", "asr", "ror", "rrx"}
 PLAIN_SHIFTS |= {f"{sign}xt{size}" for sign in "su" for size in ("b", "h", "b16")}
 """Instructions that do nothing but shift or extend."""
@@ -50,12 +52,10 @@ def cycles(core: str, trace: Trace) -> tuple[float, float]:
         fallen[address, address + size] = falls
         total += times * block.cycles + (times - falls) * block.taken
         spread += times * block.spread
-    if costs.unaligned_target:
-        total += costs.unaligned_target * sum(
-            times - fallen.get(edge, 0)
-            for edge, times in trace.edges.items()
-            if edge[1] % 4 and _wide(code.read(edge[1], 2))
-        )
+    for edge, times in trace.edges.items():
+        more = costs.unaligned_target if edge[1] % 4 and _wide(code.read(edge[1], 2)) else 0
+        more += costs.system_target if edge[1] >= SYSTEM else 0
+        total += more * (times - fallen.get(edge, 0))
     return total, spread
 
 

@@ -31,6 +31,8 @@ class Costs:
     """The same for an address from memory: POP {PC}, LDR PC, TBB."""
     unaligned_target: int = 0
     """More for a target that is a 32-bit instruction across two words."""
+    system_target: int = 0
+    """More for a target at 0x20000000 or above, which is fetched over the system bus."""
     split_run: int = 0
     """At most this much for three or more such instructions in a row; only the error includes it."""
 

@@ -100,7 +100,7 @@ class UnicornMachine:
         flash, *others = REGIONS
         engine.mem_map(*flash, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
         for region in others:
-            engine.mem_map(*region, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
+            engine.mem_map(*region, unicorn.UC_PROT_ALL)
         for address, data in load_image(self._firmware):
             engine.mem_write(address, data)
         engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_fault)

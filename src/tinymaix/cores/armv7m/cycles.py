@@ -6,7 +6,9 @@ one to a register's while it is executed (P = 2), of one to an address in memory
 least 5). A 32-bit target across two words needs one fetch more. Measured on an STM32F103 (jnk0le, "pipeline cycle
 test"): a store with constant offset takes one cycle, also right after a load, whose second cycle it fills; a load waits
 one cycle after a store; pre- and post-indexed accesses are not pipelined after a load. Three 32-bit instructions in a
-row across words may wait for their fetch (compendium.i-0.nl, "Alignment rules").
+row across words may wait for their fetch (compendium.i-0.nl, "Alignment rules"). Fetches over the system bus, from RAM
+at 0x20000000 and above, are registered and a cycle late, which the target of a branch waits for (section 1.3; measured
+for modm on an STM32F103 and L152, and on five STM32F4).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ CYCLES = {
         register=2,
         loaded=3,
         unaligned_target=1,
+        system_target=1,
         split_run=1,
         load=2,
         store=1,
