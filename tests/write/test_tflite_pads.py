@@ -37,6 +37,12 @@ CASES = {
     "max_pool": lambda: one_op(
         MaxPool2D((3, 3), (2, 2), ODD), [int8("x", (1, 6, 6, 4), 0.1, 5)], [int8("y", (1, 3, 3, 4), 0.1, 5)]
     ),
+    "average_pool": lambda: one_op(
+        AveragePool2D((3, 3), (2, 2), ODD), [int8("x", (1, 6, 6, 4), 0.1, 5)], [int8("y", (1, 3, 3, 4), 0.1, 5)]
+    ),
+    "tall_average_pool": lambda: one_op(
+        AveragePool2D((5, 2), (3, 2), (2, 1, 0, 1)), [int8("x", (2, 8, 5, 3), 0.1)], [int8("y", (2, 3, 3, 3), 0.1)]
+    ),
     "float_max_pool": lambda: one_op(
         MaxPool2D((3, 3), (2, 2), ODD), [float32("x", (1, 6, 6, 4))], [float32("y", (1, 3, 3, 4))]
     ),
@@ -56,7 +62,7 @@ def test_read_back_and_simplified_it_is_the_same_layer() -> None:
     assert [node.op for node in back.nodes] == [graph.nodes[0].op]
 
 
-def test_a_mean_over_padding_has_no_spelling() -> None:
-    x, y = int8("x", (1, 6, 6, 4)), int8("y", (1, 3, 3, 4))
+def test_a_mean_over_more_than_half_a_window_of_padding_has_no_spelling() -> None:
+    x, y = int8("x", (1, 6, 6, 4)), int8("y", (1, 4, 4, 4))
     with pytest.raises(ModelError, match="neither SAME nor VALID"):
-        tflite_bytes(one_op(AveragePool2D((3, 3), (2, 2), ODD), [x], [y]))
+        tflite_bytes(one_op(AveragePool2D((3, 3), (2, 2), (2, 2, 2, 2)), [x], [y]))
