@@ -63,6 +63,7 @@ CASES: dict[str, Callable[[], Graph]] = {
     "prelu": lambda: one("PRELU", IMAGE, constants=[(1, 1, 4)]),
     "batch_matmul": lambda: one("BATCH_MATMUL", (1, 3, 5, 4), (1, 3, 4, 6)),
     "batch_matmul_constant": lambda: one("BATCH_MATMUL", (1, 5, 4), constants=[(1, 4, 6)]),
+    "sum": lambda: one("SUM", IMAGE, axes=(1, 2), keep_dims=False),
     "mean": lambda: one("MEAN", IMAGE, axes=(1, 2), keep_dims=True),
     "concatenation": lambda: one("CONCATENATION", IMAGE, IMAGE, axis=3),
     "pack": lambda: one("PACK", ROW, ROW, axis=1),

@@ -13,6 +13,7 @@ import numpy as np
 from tinymaix.graph import Graph, Node, Tensor
 from tinymaix.ops.layer_norm import LayerNorm
 from tinymaix.ops.recurrent import Recurrent
+from tinymaix.ops.reduce import Sum
 from tinymaix.ops.unidirectional_sequence_lstm import UnidirectionalSequenceLstm
 from tinymaix.quantize.recurrent import recurrent
 from tinymaix.quantize.scheme import Scheme
@@ -104,6 +105,14 @@ def _square(node: Node) -> Steps:
     return steps.done(steps.op("MUL", node.input(0), node.input(0)))
 
 
+def _sum(node: Node) -> Steps:
+    """A mean times its elements: LiteRT's reference kernel for int8 gives no sums, as TFLM's does."""
+    op, steps = node.op, Steps(node)
+    assert isinstance(op, Sum)
+    mean = steps.op("MEAN", node.input(0), axes=op.axes, keep_dims=op.keep_dims)
+    return steps.done(steps.op("MUL", mean, steps.constant(float(op.count(node)))))
+
+
 def _neg(node: Node) -> Steps:
     steps = Steps(node)
     return steps.done(steps.op("MUL", node.input(0), steps.constant(-1.0)))
@@ -162,6 +171,7 @@ Rule = Callable[[Node], Steps | None]
 ALWAYS: dict[str, Rule] = {
     "LAYER_NORM": _layer_norm,
     "SQUARE": _square,
+    "SUM": _sum,
     "NEG": _neg,
     "DIV": _div,
     "ADD_N": _add_n,
