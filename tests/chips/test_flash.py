@@ -140,6 +140,28 @@ def test_many_caches_are_followed_at_once_and_stay_warm(tmp_path: Path) -> None:
     assert sum(n.code for n in again[small].values()) > sum(n.code for n in together[small].values())
 
 
+CONDITIONAL = {
+    # what follows a load in an IT block must set the flags again
+    "load": "ldr r2, =tm_main; cmp r2, #0; it ne; ldrne r1, [r2]; b 1f; "
+    "1: movs r0, #0; beq 2f; bx lr; 2: movs r0, #7; bx lr",
+    "return": "push {r4, lr}; bl 1f; movs r0, #0; beq 2f; pop {r4, pc}; 2: movs r0, #7; pop {r4, pc}; "
+    "1: push {r4, lr}; cmp sp, #0; it ne; popne {r4, pc}; pop {r4, pc}",
+    "two loads": "ldr r2, =tm_main; cmp r2, #0; itte ne; ldrne r1, [r2]; ldrne r1, [r2, #4]; ldreq r1, [r2, #8]; b 1f; "
+    "1: movs r0, #0; bne 2f; movs r0, #7; 2: bx lr",
+}
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+@pytest.mark.parametrize("core", ["cortex-m3", "cortex-m4", "cortex-m7", "cortex-m33"])
+def test_following_reads_changes_nothing_else(core: str, name: str, tmp_path: Path) -> None:
+    lines = CONDITIONAL[name].replace("; ", "\n")
+    head = ".syntax unified\n.thumb\n.text\n.global tm_main\n.type tm_main, %function\n.thumb_func\n"
+    machine = power_on(make(f"{head}tm_main:\n{lines}\n", core, tmp_path, suffix=".S"))
+    plain, followed = (machine.run({}, {}, paths=paths) for paths in ([], [FlashPath(8, 0, 64, None)]))
+    assert (plain.result, plain.blocks) == (followed.result, followed.blocks)
+    assert plain.result == 7
+
+
 def test_waits_are_part_of_an_estimate(tmp_path: Path) -> None:
     firmware = make(LOOPS["arm"], "cortex-m0", tmp_path, suffix=".S")
     prefetching = chip(**PREFETCH)

@@ -9,7 +9,10 @@
 
    Reads of the flash are followed through caches, of code by blocks and of constants one by one: any number of kinds of
    caches at once, so that one run tells of all chips with the same core. A read that fills a place that was empty does
-   not count as missed: so the figures are those of a program that has run before. */
+   not count as missed: so the figures are those of a program that has run before.
+
+   Where reads are hooked, unicorn (2.1) notes the state of Thumb's IT block before a load in it, and takes the first
+   instructions of the next block as part of that one. So the state is taken back at once. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +23,7 @@ typedef struct {
     uint32_t from_part, part;
     uint64_t lowest; /* the stack pointer at its lowest, where it is watched */
     size_t number;   /* in the order of their first execution */
+    int has_it, left; /* whether an IT block is in it, and how many instructions of that come after it */
 } edge;
 
 enum { GUESSES = 256 };
@@ -51,6 +55,9 @@ typedef struct {
     int (*stop)(void *);
     int (*read_register)(void *, int, void *); /* NULL: the stack is not watched */
     int stack;
+    int (*get)(void *, int, void *); /* of registers; NULL where no IT blocks are to be left */
+    int (*set)(void *, int, const void *);
+    int cpsr, has_it, left; /* of the edge that is executed */
     flash_path *paths;
     size_t n_paths;
     const uint64_t *flash; /* begin and end of each stretch */
@@ -152,10 +159,23 @@ static void run_from_flash(counter *c, uint64_t address, uint32_t size) {
     }
 }
 
+static void leave_it(counter *c, void *uc) {
+    const uint32_t state = UINT32_C(0x0600FC00); /* ITSTATE in CPSR */
+    uint32_t cpsr = 0;
+    c->get(uc, c->cpsr, &cpsr);
+    if (cpsr & state) {
+        cpsr &= ~state;
+        c->set(uc, c->cpsr, &cpsr);
+    }
+}
+
 /* unicorn's uc_cb_hookmem_t, for reads */
 void counter_read(void *uc, int type, uint64_t address, int size, int64_t value, void *user) {
     counter *c = user;
-    (void)uc, (void)type, (void)size, (void)value;
+    (void)type, (void)size, (void)value;
+    if (c->get && c->has_it) {
+        leave_it(c, uc);
+    }
     if (!c->missed || !in_flash(c, address)) {
         return;
     }
@@ -192,6 +212,7 @@ void counter_start(counter *c, uint64_t limit) {
     c->used = c->current = 0;
     c->previous = c->executed = c->top = 0;
     c->part = 0;
+    c->has_it = c->left = 0;
     c->pass = c->error = 0;
     c->limit = limit;
 }
@@ -200,6 +221,13 @@ void counter_start(counter *c, uint64_t limit) {
 void counter_watch(counter *c, int stack, void *read_register) {
     c->stack = stack;
     memcpy(&c->read_register, &read_register, sizeof read_register);
+}
+
+/* Take back the state of IT blocks, in the register that unicorn calls so: reads are hooked. */
+void counter_watch_it(counter *c, int cpsr, void *get, void *set) {
+    c->cpsr = cpsr;
+    memcpy(&c->get, &get, sizeof get);
+    memcpy(&c->set, &set, sizeof set);
 }
 
 /* The function whose blocks tell the parts: `parts` must live as long as it is counted. */
@@ -253,17 +281,25 @@ static int grow_missed(counter *c) {
     return 1;
 }
 
-static uint32_t instructions_of(counter *c, void *uc, uint64_t address, uint32_t size) {
-    uint32_t n = 0;
-    for (uint32_t at = 0; at < size; n++) {
+/* Notes what is in a block. Returns whether its code could be read. */
+static int look_into(counter *c, void *uc, edge *e) {
+    int left = c->left;
+    e->has_it = left > 0; /* unicorn has cut it in two */
+    for (uint32_t at = 0; at < e->size; e->instructions++) {
         uint8_t half[2];
-        if (c->read(uc, address + at, half, 2)) {
+        if (c->read(uc, e->address + at, half, 2)) {
             return 0;
         }
-        int wide = c->thumb ? half[1] >= 0xE8 : (half[0] & 3) == 3;
+        int wide = c->thumb ? half[1] >= 0xE8 : (half[0] & 3) == 3, mask = half[0] & 15;
         at += wide ? 4 : 2;
+        left -= left > 0;
+        if (c->thumb && half[1] == 0xBF && mask) { /* IT (Armv7-M Architecture Reference Manual, A7.3.2) */
+            left = mask & 1 ? 4 : mask & 2 ? 3 : mask & 4 ? 2 : 1;
+            e->has_it = 1;
+        }
     }
-    return n;
+    e->left = left;
+    return e->instructions != 0;
 }
 
 /* Such a loop only an interrupt would end. */
@@ -294,9 +330,8 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     wanted.part = c->part;
     edge *e = find(c->edges, c->room, &wanted);
     if (!e->instructions) {
-        wanted.instructions = instructions_of(c, uc, address, size);
         wanted.number = c->used;
-        if (!wanted.instructions || (2 * ++c->used > c->room && !grow(c)) ||
+        if (!look_into(c, uc, &wanted) || (2 * ++c->used > c->room && !grow(c)) ||
             (c->n_paths && c->used > c->missed_room && !grow_missed(c))) {
             c->error = 2;
             c->stop(uc);
@@ -327,6 +362,8 @@ void counter_hook(void *uc, uint64_t address, uint32_t size, void *user) {
     c->executed += e->instructions;
     c->previous = address;
     c->current = e->number;
+    c->has_it = e->has_it;
+    c->left = e->left;
     if (c->n_paths && in_flash(c, address)) {
         run_from_flash(c, address, size);
     }

@@ -40,6 +40,7 @@ def _library() -> ctypes.CDLL:
     library.counter_parts.argtypes = [ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
     pair = (ctypes.c_size_t, ctypes.c_void_p)
     library.counter_flash.argtypes = [ctypes.c_void_p, *pair, *pair]
+    library.counter_watch_it.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
     library.counter_missed.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.counter_error.argtypes = [ctypes.c_void_p]
     library.counter_executed.restype = ctypes.c_uint64
@@ -65,7 +66,7 @@ class BlockCounter:
     def __init__(self, engine: Any, *, thumb: bool, strict: bool) -> None:
         # The wheel's Python class only takes Python callbacks; its C library, which it has loaded, takes C ones.
         self._unicorn = package("unicorn.unicorn_py3.unicorn").uclib
-        self._engine = engine
+        self._engine, self._thumb = engine, thumb
         self._library = _library()
         pointers = (_pointer(self._unicorn.uc_mem_read), _pointer(self._unicorn.uc_emu_stop))
         self._counter = self._library.counter_new(int(thumb), *pointers)
@@ -93,6 +94,10 @@ class BlockCounter:
         given = (ctypes.c_uint32 * len(numbers))(*numbers)
         if not self._library.counter_flash(self._counter, len(stretches), self._stretches, len(paths), given):
             raise MemoryError("no memory for the caches of a flash")
+        if self._thumb:
+            cpsr = package("unicorn.arm_const").UC_ARM_REG_CPSR
+            access = [_pointer(f) if paths else None for f in (self._unicorn.uc_reg_read, self._unicorn.uc_reg_write)]
+            self._library.counter_watch_it(self._counter, cpsr, *access)
 
     def start(self, limit: int | None, parts: Parts | None = None) -> None:
         """Count from 0 on; stop the engine after `limit` instructions. The hooks stay until `detach`."""
