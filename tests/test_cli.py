@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +67,35 @@ def test_bench_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert figures["flash"]["total"] == figures["flash"]["code"] + figures["flash"]["weights"]
     assert figures["ram"]["total"] == sum(figures["ram"][k] for k in ("arena", "static", "stack"))
     assert {"cycles", "milliseconds"} <= figures.keys()
+
+
+def test_weights_in_ram(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where flash is slow, bench says what they would gain there; then it is so, for as much RAM."""
+    command = ["bench", str(MODEL), "--chip", "stm32g0b1re", "--json"]
+    in_flash, in_ram = (bench_of(capsys, *command, "--weights", where) for where in ("flash", "ram"))
+    assert in_flash["constant_waits"] > 0.05 * in_flash["cycles"]
+    assert in_ram["constant_waits"] < 0.1 * in_flash["constant_waits"]
+    assert in_ram["cycles"] < in_flash["cycles"]
+    assert in_ram["bit_exact"]
+    assert in_ram["flash"]["weights"] == in_flash["flash"]["weights"]
+    more = in_ram["ram"]["total"] - in_flash["ram"]["total"]
+    assert 0 <= more - in_flash["flash"]["weights"] < 32
+    assert main(command[:-1]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"stm32g0b1re: \d+% of the cycles wait for constants in flash; --weights ram reads them", out)
+    assert main([*command[:-1], "--weights", "ram"]) == 0
+    assert "--weights" not in capsys.readouterr().out
+    assert main(["compile", str(MODEL), "--chip", "cortex-m4", "--weights", "ram", "-o", str(tmp_path / "ram")]) == 0
+    assert "#define WEIGHTS_IN_RAM\n" in (tmp_path / "ram/model.c").read_text()
+    assert main(["compile", str(MODEL), "--chip", "atmega328p", "--weights", "ram", "-o", str(tmp_path / "avr")]) == 2
+    assert "reads constants from flash" in capsys.readouterr().err
+    assert not (tmp_path / "avr").exists()
+
+
+def bench_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert main(list(arguments)) == 0
+    figures: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return figures
 
 
 def test_bench_repeats(capsys: pytest.CaptureFixture[str]) -> None:

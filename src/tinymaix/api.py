@@ -178,6 +178,7 @@ def bench(
     chip: str,
     *,
     optimize: str = "balanced",
+    weights: str = "flash",
     toolchain: str = "auto",
     layers: bool = False,
     tune: str = "off",
@@ -190,6 +191,7 @@ def bench(
     Args:
         chip: a name of `tinymaix chips`, a core such as "cortex-m4", or "host".
         optimize: "speed", "balanced", "ram" or "flash".
+        weights: "flash", or "ram", which start-up code copies them to: faster where flash is slow.
         toolchain: "auto", "clang" (ziglang) or "gcc" (an installed cross compiler).
         layers: what each layer costs, too.
         tune: "off" takes the best guess of each layer's kernel; "quick" and "full" try a few, or all of them, on the
@@ -206,7 +208,14 @@ def bench(
 
     graph, target, budget = read(model), find_chip(chip), Budget(max_flash, max_ram)
     project = tuned_project(
-        graph, target, optimize=optimize, toolchain=toolchain, effort=tune, budget=budget, progress=progress
+        graph,
+        target,
+        optimize=optimize,
+        weights=weights,
+        toolchain=toolchain,
+        effort=tune,
+        budget=budget,
+        progress=progress,
     )
     deployment = Deployment(graph, target, optimize=optimize, toolchain=toolchain, project=project, progress=progress)
     return deployment.bench(layers=layers)
@@ -219,6 +228,7 @@ def compile(
     *,
     name: str | None = None,
     optimize: str = "balanced",
+    weights: str = "flash",
     toolchain: str = "auto",
     tune: str = "off",
     max_flash: int | None = None,
@@ -232,7 +242,7 @@ def compile(
         folder: where the files go; made where it is missing.
         name: prefix of the C names; the file's name where it is left out.
         optimize: what the kernels are chosen for: "speed", "balanced", "ram" or "flash".
-        toolchain, tune, max_flash, max_ram, progress: as for `bench`; only "quick" and "full" need a compiler.
+        weights, toolchain, tune, max_flash, max_ram, progress: as for `bench`; only "quick" and "full" need a compiler.
 
     Raises:
         ModelError: the model is not usable on the chip.
@@ -249,6 +259,7 @@ def compile(
         find_chip(chip),
         name=name,
         optimize=optimize,
+        weights=weights,
         toolchain=toolchain,
         effort=tune,
         budget=Budget(max_flash, max_ram),

@@ -68,6 +68,7 @@ class Bench:
     fits: bool | None  # flash and RAM of the chip suffice; None for a chip without sizes
     layers: list[LayerCost] | None = None  # and, last, what is between them; None where they were not asked for
     tuning: list[LayerTuning] | None = None  # what was tried for each layer; None where nothing was
+    constant_waits: int | None = None  # how many of the cycles are waits for constants in flash; None if not modelled
     emulation: Emulation | None = field(default=None, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
@@ -206,6 +207,7 @@ class Deployment:
             fits=fits,
             layers=layer_costs(self.project, self.firmware, counted, cycles) if layers and counted.parts else None,
             tuning=list(self.project.tuning) or None,
+            constant_waits=model.constants if model else None,
             emulation=counted,
         )
 

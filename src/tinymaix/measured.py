@@ -40,8 +40,8 @@ class Measured:
     counts: Part
     elf: Path
     """The linked program."""
-    modelled: dict[str, tuple[int, float, str] | None]
-    """Cycles, their relative error and its source, by a hash of what decides them of a chip."""
+    modelled: dict[str, Cycles | None]
+    """Cycles by a hash of what decides them of a chip."""
     fresh: bool = False
     """Whether there is something that is not on disk yet."""
     owner: Deployment | None = None
@@ -54,11 +54,9 @@ class Measured:
         if not bench.cycles_exact:
             key = digest(_facts(replace(chip, name="", title="", boards=(), aliases=(), note="", source="")))
             if key not in self.modelled:
-                model = estimate(read_firmware(self.elf, chip), self.counts)
-                self.modelled[key] = (model.cycles, model.error, model.source) if model else None
+                self.modelled[key] = estimate(read_firmware(self.elf, chip), self.counts)
                 self.fresh = True
-            found = self.modelled[key]
-            known = Cycles(*found) if found else None
+            known = self.modelled[key]
         cycles = bench.cycles if bench.cycles_exact else known.cycles if known else None
         milliseconds = cycles / chip.mhz / 1000 if cycles is not None and chip.mhz else None
         fits = None
@@ -73,6 +71,7 @@ class Measured:
             milliseconds=milliseconds,
             millijoules=chip.millijoules(milliseconds),
             fits=fits,
+            constant_waits=known.constants if known else None,
         )
 
 
@@ -179,7 +178,7 @@ def keep(measured: Measured) -> None:
             [list(path), [[*block, *missed] for block, missed in reads.items()]]
             for path, reads in measured.counts.missed.items()
         ],
-        "modelled": measured.modelled,
+        "modelled": {key: asdict(cycles) if cycles else None for key, cycles in measured.modelled.items()},
     }
     measured.fresh = False
     with suppress(OSError):
@@ -195,10 +194,7 @@ def _load(key: str) -> Measured | None:
         bench = Bench(**{**figures, "flash": Flash(**figures["flash"]), "ram": Ram(**figures["ram"])})
         blocks, edges = ({(int(a), int(b)): int(n) for a, b, n in data[kind]} for kind in ("blocks", "edges"))
         missed = {FlashPath(*path): {(a, b): Missed(*n) for a, b, *n in reads} for path, reads in data["missed"]}
-        modelled = {
-            str(chip): (int(known[0]), float(known[1]), str(known[2])) if known else None
-            for chip, known in data["modelled"].items()
-        }
+        modelled = {str(chip): Cycles(**known) if known else None for chip, known in data["modelled"].items()}
         numbers = [bench.flash.total, bench.ram.arena, bench.ram.total, bench.macs]
         sound = all(type(number) is int and number >= 0 for number in numbers) and elf.is_file()
     except (OSError, ValueError, TypeError, KeyError, IndexError, AttributeError):

@@ -49,6 +49,7 @@ def tuned_project(
     *,
     name: str | None = None,
     optimize: str = "balanced",
+    weights: str = "flash",
     toolchain: str = "auto",
     effort: str = "off",
     budget: Budget | None = None,
@@ -67,12 +68,13 @@ def tuned_project(
     if effort == "off":
         if asked != Budget():
             raise ValueError('A budget of flash or RAM is kept by trials: set tune to "quick" or "full".')
-        return compile_graph(graph, chip.core, name=name, optimize=optimize, progress=progress)
+        return compile_graph(graph, chip.core, name=name, optimize=optimize, weights=weights, progress=progress)
     say = progress or (lambda sentence: None)
     say("choosing kernels")
     trials = Trials(graph, chip, optimize, toolchain, say)
     limits = Budget(_least(asked.flash, chip.flash), _least(asked.ram, chip.ram))
-    project, trial = tune(Draft(graph, chip.core, name=name, optimize=optimize), trials, effort, limits)
+    draft = Draft(graph, chip.core, name=name, optimize=optimize, weights=weights)
+    project, trial = tune(draft, trials, effort, limits)
     for what, limit, value in (("flash", asked.flash, trial.flash), ("RAM", asked.ram, trial.ram)):
         if limit is not None and value > limit:
             raise ModelError(

@@ -11,7 +11,7 @@ from tests.chips.programs import LOOPS, make, power_on
 from tinymaix.chips.chip import Chip, FlashPath, find_chip
 from tinymaix.chips.cycles import Cycles, estimate
 from tinymaix.chips.emulate.machine import FlashReads, Missed
-from tinymaix.chips.flash import waits
+from tinymaix.chips.flash import Waits, waits
 from tinymaix.chips.trace import Trace
 
 FLASH = 0x08000000
@@ -64,21 +64,21 @@ def test_a_constant_waits_past_the_code_that_is_read_ahead() -> None:
     loop, slow = trace({(FLASH, 4): 100}, {(FLASH, FLASH): 99, (FLASH, FLASH + 4): 1}), chip(**PREFETCH)
     assert slow.flash_path is not None
     found = waits(slow, loop, 300, {slow.flash_path: {(FLASH, 4): Missed(0, 100)}})
-    assert found == (99 * 1.5 + 100, 99 * 0.5 + 50)
+    assert found == Waits(99 * 1.5 + 100, 99 * 0.5 + 50, 100)
 
 
 def test_what_a_cache_misses_waits() -> None:
     cached = chip(wait_states=5, flash_line=16, accelerator="cache", cache=64)
     assert cached.flash_path == FlashPath(line=16, ways=0, code=64, data=None)
     missed = {cached.flash_path: {(FLASH, 16): Missed(7, 0), (FLASH + 16, 16): Missed(1, 3)}}
-    assert waits(cached, trace({(FLASH, 16): 9}, {}), 5000, missed) == (11 * 5, (8 * 5 + 3 * 5) / 2)
+    assert waits(cached, trace({(FLASH, 16): 9}, {}), 5000, missed) == Waits(11 * 5, (8 * 5 + 3 * 5) / 2, 3 * 5)
 
 
 def test_nothing_waits_without_wait_states_or_in_ram() -> None:
     loop = trace({(FLASH, 4): 100}, {(FLASH, FLASH): 99})
     for quiet in (chip(), chip(wait_states=0), chip(wait_states=9, accelerator="tcm")):
         assert quiet.flash_path is None
-        assert waits(quiet, loop, 300, {}) == (0, 0)
+        assert waits(quiet, loop, 300, {}) == Waits(0, 0)
 
 
 WALK = """

@@ -35,6 +35,8 @@ class Cycles:
     """Where the costs of the instructions come from."""
     flash: int = 0
     """How many of the cycles are waits for the flash."""
+    constants: int = 0
+    """How many of those are for constants."""
 
 
 def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
@@ -55,4 +57,4 @@ def estimate(firmware: Firmware, emulation: Emulation | Part) -> Cycles | None:
     flash = waits(firmware.chip, trace, total, emulation.missed, pace)
     cycles = total + flash.cycles
     error = TABLES[core].error + (spread + flash.spread) / max(cycles, 1)
-    return Cycles(round(cycles), error, TABLES[core].source, round(flash.cycles))
+    return Cycles(round(cycles), error, TABLES[core].source, round(flash.cycles), round(flash.constants))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tinymaix.chips.chip import Chip
 from tinymaix.chips.tools import package
@@ -45,6 +46,7 @@ def read_firmware(elf: Path, chip: Chip) -> Firmware:
         image = elffile.ELFFile(stream)
         allocated = [section for section in image.iter_sections() if section["sh_flags"] & 2]
         table = image.get_section_by_name(".symtab")
+        moved = [s for s in image.iter_segments("PT_LOAD") if s["p_vaddr"] != s["p_paddr"]]
         symbols: dict[str, tuple[int, int]] = {}
         thumb = image["e_machine"] == "EM_ARM"
         entries = [] if table is None else list(table.iter_symbols())
@@ -54,12 +56,17 @@ def read_firmware(elf: Path, chip: Chip) -> Firmware:
                 continue
             address = symbol["st_value"]
             symbols[symbol.name] = (address & ~1 if thumb and kind == "STT_FUNC" else address, symbol["st_size"])
+
+    def in_ram(section: Any) -> bool:
+        """Whether start-up code copies it there, as constants may be."""
+        return any(0 <= section["sh_addr"] - s["p_vaddr"] < s["p_memsz"] for s in moved)
+
     return Firmware(
         elf=elf,
         chip=chip,
         symbols=symbols,
         flash_total=sum(section["sh_size"] for section in allocated if section["sh_type"] != "SHT_NOBITS"),
-        static_ram=sum(section["sh_size"] for section in allocated if section["sh_flags"] & 1),
+        static_ram=sum(section["sh_size"] for section in allocated if section["sh_flags"] & 1 or in_ram(section)),
     )
 
 

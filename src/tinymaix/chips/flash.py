@@ -28,6 +28,8 @@ class Waits(NamedTuple):
     cycles: float
     spread: float
     """How far they may be off either way."""
+    constants: float = 0.0
+    """Those of them that are for constants."""
 
 
 def waits(chip: Chip, trace: Trace, cycles: float, missed: FlashReads, pace: Pace | None = None) -> Waits:
@@ -45,7 +47,7 @@ def waits(chip: Chip, trace: Trace, cycles: float, missed: FlashReads, pace: Pac
         code = Waits(cached, cached / 2)
     else:
         code = _read_ahead(chip, trace, wait, cycles, pace)
-    return Waits(code.cycles + data, code.spread + data / 2)
+    return Waits(code.cycles + data, code.spread + data / 2, data)
 
 
 def _read_ahead(chip: Chip, trace: Trace, wait: int, cycles: float, pace: Pace | None) -> Waits:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tinymaix.chips import Chip
 
 OPTIMIZE = ("speed", "balanced", "ram", "flash")
+WEIGHTS = ("flash", "ram")
 TUNE = ("off", "quick", "full")
 TOOLCHAINS = ("auto", "clang", "gcc")
 MODELS = "a .tflite, .tmdl, .h5, .keras, .onnx or .pt2 file, or a .toml that describes one with its processing"
@@ -46,6 +47,8 @@ def add_build_options(command: argparse.ArgumentParser) -> None:
 
 def add_tune_options(command: argparse.ArgumentParser) -> None:
     text = "try kernels on the emulated chip: a few, or all of them (default: off, the best guess)"
+    where = "where constants are read from; start-up code copies them to RAM, which is faster where flash is slow"
+    command.add_argument("--weights", choices=WEIGHTS, default="flash", help=f"{where} (default: flash)")
     command.add_argument("--tune", choices=TUNE, default="off", help=text)
     command.add_argument("--max-flash", type=int, metavar="BYTES", help="the tuned firmware's flash at most")
     command.add_argument("--max-ram", type=int, metavar="BYTES", help="the tuned firmware's RAM with stack at most")
@@ -53,7 +56,7 @@ def add_tune_options(command: argparse.ArgumentParser) -> None:
 
 def tuning(options: argparse.Namespace) -> dict[str, Any]:
     """The options of `add_build_options` and `add_tune_options`, as the API takes them."""
-    names = ("optimize", "toolchain", "tune", "max_flash", "max_ram")
+    names = ("optimize", "toolchain", "weights", "tune", "max_flash", "max_ram")
     return {name: getattr(options, name) for name in names}
 
 

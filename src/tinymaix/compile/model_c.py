@@ -18,7 +18,8 @@ from tinymaix.ops.emit import C_TYPES, SMALL, Call, Constant, Kernel, LayerCode
 from tinymaix.plan import Plan
 
 FLASH_MACROS = """\
-/* Constants stay in flash. An AVR cannot read flash with plain loads; every other core can. */
+/* Constants stay in flash. An AVR cannot read flash with plain loads; every other core can. With WEIGHTS_IN_RAM
+ * start-up code copies them to RAM with the variables, which is faster where flash is slow and no cache holds them. */
 #if defined(__AVR__)
 #include <avr/pgmspace.h>
 #define FLASH PROGMEM
@@ -30,7 +31,11 @@ FLASH_MACROS = """\
 #define FLASH_F32(p) pgm_read_float(p)
 #define FLASH_COPY memcpy_P
 #else
+#if defined(WEIGHTS_IN_RAM)
+#define FLASH __attribute__((section(".data.weights")))
+#else
 #define FLASH
+#endif
 #define FLASH_I8(p) (*(p))
 #define FLASH_U8(p) (*(p))
 #define FLASH_I16(p) (*(p))
@@ -117,9 +122,16 @@ def header(plan: Plan, name: str, intro: str) -> str:
 
 
 def source(
-    plan: Plan, name: str, layers: Sequence[LayerCode], own: Mapping[str, Kernel], intro: str, compact: bool = False
+    plan: Plan,
+    name: str,
+    layers: Sequence[LayerCode],
+    own: Mapping[str, Kernel],
+    intro: str,
+    *,
+    compact: bool = False,
+    in_ram: bool = False,
 ) -> str:
-    """model.c; compact: calls of one kernel by several layers become a table."""
+    """model.c; compact: calls of one kernel by several layers become a table; in_ram: constants are copied to RAM."""
     texts, rows = tables(layers) if compact else ([], {})
     constants = [constant for layer in layers for constant in layer.constants]
     fixed = {
@@ -131,7 +143,7 @@ def source(
     parts = [
         block_comment(intro),
         '#include "model.h"\n#include <string.h>\n',
-        FLASH_MACROS,
+        "#define WEIGHTS_IN_RAM\n" * in_ram + FLASH_MACROS,
         section("weights and other constants"),
         *(array_definition(constant) for constant in (*constants, *fixed.values())),
         *(array_definition(constant) for constant in _initial_values(plan, name).values()),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 LITTLE = 0.02
 """Part of the MACs below which a layer's speed is worth no code of its own in "balanced"."""
+WEIGHTS = ("flash", "ram")
 AVR_NEAR_FLASH = 60_000
 AVR_LARGEST_ARRAY = 32_767
 """Bytes of constants, and of one array, that an AVR reaches with 16-bit pointers and indices."""
@@ -77,6 +78,7 @@ def compile_graph(
     *,
     name: str | None = None,
     optimize: str = "balanced",
+    weights: str = "flash",
     progress: Callable[[str], None] | None = None,
 ) -> Project:
     """Make model.c, model.h, selftest.c and harness.c for one model on one core, its kernels chosen without a trial.
@@ -86,6 +88,7 @@ def compile_graph(
         core: what it will run on; decides alignment and kernels.
         optimize: what the kernels are chosen for: "speed", "balanced", "ram" or "flash".
         name: prefix of the C names, the graph's own where it is left out.
+        weights: where constants are read from: "flash", or "ram", which start-up code copies them to.
         progress: called with a sentence before each step.
 
     Raises:
@@ -93,7 +96,7 @@ def compile_graph(
     """
     say = progress or (lambda sentence: None)
     say("choosing kernels")
-    draft = Draft(graph, core, name=name, optimize=optimize)
+    draft = Draft(graph, core, name=name, optimize=optimize, weights=weights)
     chosen = draft.guess()
     say("writing layers")
     return draft.project(chosen)
@@ -106,9 +109,23 @@ class Draft:
     best guess first and the portable one last. A choice is one way for each node, in the same order.
     """
 
-    def __init__(self, graph: Graph, core: Core, *, name: str | None = None, optimize: str = "balanced") -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        core: Core,
+        *,
+        name: str | None = None,
+        optimize: str = "balanced",
+        weights: str = "flash",
+    ) -> None:
         """See `compile_graph`."""
-        self.graph, self.core, self.optimize = graph, core, optimize
+        if weights not in WEIGHTS:
+            raise ModelError(f'weights are in "{weights}"; they can be in {" or ".join(WEIGHTS)}')
+        if weights == "ram" and core.progmem:
+            raise ModelError(
+                f"the {core.title} reads constants from flash by instructions of its own; leave them there"
+            )
+        self.graph, self.core, self.optimize, self.in_ram = graph, core, optimize, weights == "ram"
         self.name = identifier(name or graph.name)
         # The golden vectors still come from the whole graph.
         simple = without_groups(as_convolutions(graph, optimize, zeros="dsp" in core.features), optimize)
@@ -204,11 +221,11 @@ class Draft:
                 f"the model has {weights:,} bytes of constants, {max(sizes):,} in one array; an AVR reaches "
                 f"{AVR_NEAR_FLASH:,} and {AVR_LARGEST_ARRAY:,}. Use a smaller model or another chip"
             )
-        intro = introduction(placed, core, name, weights)
+        intro = introduction(placed, core, name, weights, self.in_ram)
         compact = self.optimize in ("balanced", "flash") and not core.progmem
         files = {
             "model.h": header(placed, name, intro),
-            "model.c": source(placed, name, layers, self.own, intro, compact),
+            "model.c": source(placed, name, layers, self.own, intro, compact=compact, in_ram=self.in_ram),
             "selftest.c": selftest(placed, name, *self._golden),
             "harness.c": harness(placed, name),
         }
@@ -223,7 +240,7 @@ def _of_different_memory(ways: Sequence[Implementation]) -> list[Implementation]
     return list(first.values())
 
 
-def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:
+def introduction(placed: Plan, core: Core, name: str, weights: int, in_ram: bool) -> str:
     """The comment at the top of the emitted files."""
     graph = placed.graph
     inputs = ", ".join(f"{dims(t.shape)} {t.dtype}" for t in graph.inputs)
@@ -232,7 +249,8 @@ def introduction(placed: Plan, core: Core, name: str, weights: int) -> str:
         [
             f"{name}: {inputs} -> {outputs}, {len(graph.nodes)} layers, {graph.macs:,} MACs.",
             *graph.notes,
-            f"Flash for weights and tables: {weights:,} bytes. RAM for the arena: {placed.arena:,} bytes.",
+            f"Flash for weights and tables: {weights:,} bytes{', and as much RAM' * in_ram}. "
+            f"RAM for the arena: {placed.arena:,} bytes.",
             f"Made by tinymaix {VERSION} for the {core.title}. Integer results are those of TFLM's reference kernels.",
         ]
     )
