@@ -9,24 +9,22 @@ work, so only their ratios from chip to chip count: they are scaled to agree in 
 
     python bench/validate_cycles.py --kernels FOLDER    kernels in assembly (bench/kernels.py names the checkouts)
 
-    python bench/validate_cycles.py --context           TinyMaix's table of boards beside our device library
+    python bench/validate_cycles.py --context           the boards of TinyMaix and of MLPerf Tiny (bench/boards.py)
 
-Those are other kernels on boards with unknown compilers: context, from TM_OPT0 with -O2 to TM_OPT1 with -O3. The last
-table says how fast the emulator runs.
+The last table says how fast the emulator runs: with counting, and with the model of cycles; on chips whose flash is
+followed, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import statistics
-import struct
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -45,23 +43,6 @@ from tinymaix.chips.emulate import open_machine
 HERE = Path(__file__).parent
 Errors = list[tuple[str, float]]
 """(core, relative error) of each comparison."""
-BOARDS = {
-    "STM32H750": "stm32h743zi",
-    "STM32G474RE": "stm32g474re",
-    "STM32F411CE": "stm32f411ce",
-    "STM32L496": "stm32l496zg",
-    "NRF52832": "nrf52832",
-    "AT32F403A": "at32f403a",
-    "MM32F3270": "mm32f3270",
-    "STM32F103RC": "stm32f103rc",
-    "RP2040": "rp2040",
-    "SAMD21G18": "samd21g18",
-    "CH32V307": "ch32v307vc",
-    "ESP32-C3": "esp32c3",
-    "BL808's E907": "bl808-e907",
-    "PicoRV32(GW2A)": "picorv32-gw2a",
-}
-"""Rows of benchmark_chips.csv whose cores have a model."""
 OPTIMIZE = {"-O2": "balanced", "-O3": "speed"}
 
 
@@ -246,35 +227,12 @@ def by_core(console: Console, errors: Errors) -> None:
         console.print(summary(core, each))
 
 
-def context(console: Console, scratch: Path) -> None:
-    """Print the milliseconds of cifar10 on the boards that TinyMaix was measured on."""
-    from tests.conftest import SHARED
-    from tests.device.arch import FULL, Device, Target, expected, shipped
-
-    model = next(path for path in shipped() if path.stem == "cifar10_q")
-    (x, y), *_ = expected(model)
-    with (SHARED / "reference" / "benchmark_chips.csv").open(encoding="utf-8") as stream:
-        published = {row["chip"]: row for row in csv.DictReader(stream)}
-    table = Table("board", "core", "TM_OPT0 -O2, ms", "TM_OPT1 -O3, ms", "published, ms", title="cifar10, int8")
-    for board, name in BOARDS.items():
-        chip, row, figures = find_chip(name), published[board], []
-        for level, optimize in ((0, "balanced"), (1, "speed")):
-            folder = scratch / f"{chip.core.name}-{level}"
-            device = Device(Target(chip.core.name, "CPU", level, room=FULL[0].room, optimize=optimize), folder)
-            device.load(model.read_bytes())
-            writes = {"tm_input": x.tobytes(), "tm_command": struct.pack("<2I", 1, 0)}
-            run = device.machine.run(writes, {"tm_output": len(y)})
-            modelled = estimate(replace(device.firmware, chip=chip), run)
-            assert modelled is not None
-            figures.append(f"{modelled.cycles / float(row['freq_mhz']) / 1e3:.0f}")
-        table.add_row(board, chip.core.name, *figures, row["cifar_ms"])
-    console.print(table)
-
-
 def speed(console: Console, program: Path, scratch: Path) -> None:
     """Print how fast the emulator runs our loops."""
-    table = Table("core", "counted", "with cycles", title="Emulation: million instructions a second of CPU time")
-    for core in ("cortex-m0", "cortex-m4", "cortex-m7", "hazard3"):
+    table = Table(
+        "core or chip", "counted", "with cycles", title="Emulation: million instructions a second of CPU time"
+    )
+    for core in ("cortex-m0", "cortex-m4", "cortex-m7", "hazard3", "stm32l4r5zi", "stm32g0b1re", "rp2350", "esp32c3"):
         firmware = build([program], find_chip(core), optimize="balanced", out_dir=scratch / core)
         machine = open_machine(firmware)
         begin = time.process_time()
@@ -291,7 +249,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--coremark", type=Path, metavar="FOLDER", help="a checkout of EEMBC's CoreMark")
     parser.add_argument("--kernels", type=Path, metavar="FOLDER", help="checkouts of what bench/kernels.py names")
-    parser.add_argument("--context", action="store_true", help="TinyMaix's boards as well")
+    parser.add_argument("--context", action="store_true", help="whole boards as well")
     options = parser.parse_args()
     console = Console()
     with tempfile.TemporaryDirectory() as folder:
@@ -308,7 +266,9 @@ def main() -> None:
             errors += scores(console, program, CORRECT)
         by_core(console, errors)
         if options.context:
-            context(console, scratch)
+            from bench.boards import mlperf_table, tinymaix_table  # needs the shared models
+
+            console.print(tinymaix_table(scratch), mlperf_table())
         speed(console, HERE / "loops.c", scratch)
 
 

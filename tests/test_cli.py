@@ -194,6 +194,13 @@ def test_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"tinymaix {command}" in capsys.readouterr().out.split("examples:")[1]
 
 
+def test_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tinymaix", "chips", "rp2040", "--json"], capture_output=True, check=True
+    )
+    assert json.loads(done.stdout)[0]["name"] == "rp2040"
+
+
 def test_a_broken_pipe_is_quiet() -> None:
     shell = f'"{sys.executable}" -m tinymaix.cli chips --json | head -c 10'
     result = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, env=os.environ)

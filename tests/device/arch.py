@@ -39,6 +39,7 @@ class Target:
     """Bytes for the model, its buffer, its input and its output."""
     more: bool = False
     """With the layers of version 2."""
+    toolchain: str = "auto"
 
     @property
     def name(self) -> str:
@@ -123,6 +124,7 @@ class Device:
             chip,
             include=[DEVICE],
             optimize=target.optimize,
+            toolchain=target.toolchain,
             out_dir=folder,
             defines=defines,
         )
