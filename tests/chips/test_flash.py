@@ -128,6 +128,16 @@ def test_lines_are_followed_through_caches(name: str, tmp_path: Path) -> None:
     assert (sum(n.code for n in found[path].values()), sum(n.data for n in found[path].values())) == (code, data)
 
 
+def test_absurd_caches_do_no_harm(tmp_path: Path) -> None:
+    machine = power_on(make(WALK, "cortex-m0", tmp_path, suffix=".S"))
+    most = 2**40 - 1
+    absurd = chip(wait_states=1, flash_line=most, accelerator="cache", cache=most, data_cache=most, cache_ways=most)
+    assert absurd.flash_path is not None
+    odd = FlashPath(7, 5, 100, 3)
+    assert not machine.run({}, {}, paths=[absurd.flash_path]).missed[absurd.flash_path]
+    assert machine.run({}, {}, paths=[odd]).missed[odd]
+
+
 def test_many_caches_are_followed_at_once_and_stay_warm(tmp_path: Path) -> None:
     machine = power_on(make(WALK, "cortex-m0", tmp_path, suffix=".S"))
     paths = [path for path, _, _ in MISSES.values()]

@@ -93,11 +93,11 @@ class Chip:
         """None where the flash answers at once, or is not known."""
         if not self.wait_states or self.accelerator == "tcm":
             return None
+        line, ways, code = (min(n, LARGEST_CACHE) for n in (self.flash_line, self.cache_ways, self.cache))
         if self.accelerator in CACHED:
-            code = min(max(self.cache, self.flash_line), LARGEST_CACHE)
             data = None if self.data_cache is None else min(self.data_cache, LARGEST_CACHE)
-            return FlashPath(self.flash_line, self.cache_ways, code, data)
-        return FlashPath(self.flash_line, 0, 0, 0)
+            return FlashPath(line, ways, max(code, line), data)
+        return FlashPath(line, 0, 0, 0)
 
     def ram_missing(self, arena: int, rest: int, most: int | None = None) -> int | None:
         """Bytes of RAM that lack for one array and what can lie elsewhere; 0 where both fit, None where none is known.

@@ -37,7 +37,7 @@ typedef struct { /* of the line in each place, and when it was last read: 0 neve
 } cache;
 
 typedef struct { /* ways through which a chip reads its flash */
-    uint32_t line;    /* bytes, a power of two */
+    uint32_t line;    /* bytes */
     cache code, data; /* without places: every read of data waits, of code none */
     int shared;       /* data through the cache of code */
 } flash_path;
