@@ -56,6 +56,8 @@ MODELS = {
     "ic": "ic/pretrainedResnet_quant",
     "ad": "ad/ad01_int8",
 }
+ARCHS = {"cortex-m4": "ARM_SIMD", "cortex-m7": "ARM_SIMD", "cortex-m0plus": "ARM_M0"}
+"""The header of TM_OPT1, where there is one for the core."""
 FLAGS = ("balanced", "speed")
 """-O2 and -O3."""
 
@@ -85,7 +87,8 @@ def _runs(core: str, chips: list[Chip], scratch: Path) -> Iterator[tuple[Device,
     (x, y), *_ = expected(model)
     paths = [chip.flash_path for chip in chips if chip.flash_path]
     for level, flags, compiler in itertools.product((0, 1), FLAGS, ("clang", "gcc")):
-        target = Target(core, "CPU", level, room=FULL[0].room, optimize=flags, toolchain=compiler)
+        arch = ARCHS.get(core, "CPU") if level else "CPU"
+        target = Target(core, arch, level, room=FULL[0].room, optimize=flags, toolchain=compiler)
         try:
             device = Device(target, scratch / f"{core}-{level}-{flags}-{compiler}")
         except ToolError:  # this core has no such compiler here

@@ -141,7 +141,7 @@ def test_absurd_caches_do_no_harm(tmp_path: Path) -> None:
 def test_many_caches_are_followed_at_once_and_stay_warm(tmp_path: Path) -> None:
     machine = power_on(make(WALK, "cortex-m0", tmp_path, suffix=".S"))
     paths = [path for path, _, _ in MISSES.values()]
-    together = machine.run({}, {}, paths=paths).missed
+    together = machine.run({}, {}, paths=[*paths, paths[0]]).missed
     for path, code, data in MISSES.values():
         assert sum(n.code + n.data for n in together[path].values()) == code + data
     again = machine.run({}, {}, paths=paths).missed

@@ -83,20 +83,21 @@ class BlockCounter:
 
     def watch_flash(self, stretches: Sequence[tuple[int, int]], paths: Sequence[FlashPath]) -> None:
         """From the next `start` on, follow reads of the flash, by its (begin, end), on these paths, caches empty."""
-        if tuple(paths) == self._paths:
+        wanted = tuple(dict.fromkeys(paths))
+        if wanted == self._paths:
             return
         self.detach()
-        self._paths = tuple(paths)
+        self._paths = wanted
         self._stretches = (ctypes.c_uint64 * (2 * len(stretches)))(*(at for stretch in stretches for at in stretch))
         numbers = [
-            int(n) for path in paths for n in (path.line, path.ways, path.code, path.data or 0, path.data is None)
+            int(n) for path in wanted for n in (path.line, path.ways, path.code, path.data or 0, path.data is None)
         ]
         given = (ctypes.c_uint32 * len(numbers))(*numbers)
-        if not self._library.counter_flash(self._counter, len(stretches), self._stretches, len(paths), given):
+        if not self._library.counter_flash(self._counter, len(stretches), self._stretches, len(wanted), given):
             raise MemoryError("no memory for the caches of a flash")
         if self._thumb:
             cpsr = package("unicorn.arm_const").UC_ARM_REG_CPSR
-            access = [_pointer(f) if paths else None for f in (self._unicorn.uc_reg_read, self._unicorn.uc_reg_write)]
+            access = [_pointer(f) if wanted else None for f in (self._unicorn.uc_reg_read, self._unicorn.uc_reg_write)]
             self._library.counter_watch_it(self._counter, cpsr, *access)
 
     def start(self, limit: int | None, parts: Parts | None = None) -> None:
