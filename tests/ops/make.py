@@ -9,7 +9,9 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from tinymaix.graph import Array, Quantization, Shape, Tensor
+from tests.oracles import one_op
+from tinymaix.graph import Array, Graph, Quantization, Shape, Tensor
+from tinymaix.ops.base import Operator
 
 Value = TypeVar("Value")
 
@@ -75,3 +77,21 @@ def sample(strategy: st.SearchStrategy[Value], count: int = 25) -> list[Value]:
 
     collect()
     return values
+
+
+def weighted(
+    draw: st.DrawFn, rng: np.random.Generator, op: Operator, dtype: str, shape: Shape, weight_shape: Shape
+) -> Graph:
+    """A layer with weights (out_c, ...), one scale or one for each output channel, and a bias or none."""
+    out_c, sums = weight_shape[0], int(np.prod(weight_shape[1:]))
+    if dtype == "float32":
+        x = float32("x", shape)
+        weights = float32("weights", weight_shape, rng.uniform(-1, 1, weight_shape))
+        bias = float32("bias", (out_c,), rng.uniform(-1, 1, out_c))
+        y = float32("y", op.infer([x, weights])[0])
+    else:
+        x = int8("x", shape, 0.05, draw(ZERO_POINTS))
+        weights = weights_int8(rng, weight_shape, draw(st.sampled_from([1, out_c])))
+        bias = bias_int32(rng, x, weights, out_c, sums)
+        y = int8("y", op.infer([x, weights])[0], output_scale(x, weights, sums), draw(ZERO_POINTS))
+    return one_op(op, [x, weights, bias if draw(st.booleans()) else None], [y])

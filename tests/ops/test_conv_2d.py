@@ -10,12 +10,10 @@ from hypothesis import strategies as st
 from tests.ops.make import (
     ACTIVATIONS,
     SEEDS,
-    ZERO_POINTS,
-    bias_int32,
     float32,
     int8,
-    output_scale,
     sample,
+    weighted,
     weights_int8,
 )
 from tests.oracles import check_compiled, check_exact, one_op, random_inputs
@@ -37,18 +35,7 @@ def convolutions(draw: st.DrawFn, dtype: str) -> Graph:
     padding = padding_of(draw(st.integers(0, 1)), shape, kernel, stride, dilation)
     op = Conv2D(stride, dilation, padding, draw(ACTIVATIONS))
     weight_shape = out_c, *kernel, in_c // groups
-    sums = int(np.prod(weight_shape[1:]))
-    if dtype == "float32":
-        x = float32("x", shape)
-        weights = float32("weights", weight_shape, rng.uniform(-1, 1, weight_shape))
-        bias = float32("bias", (out_c,), rng.uniform(-1, 1, out_c))
-        y = float32("y", op.infer([x, weights])[0])
-    else:
-        x = int8("x", shape, 0.05, draw(ZERO_POINTS))
-        weights = weights_int8(rng, weight_shape, draw(st.sampled_from([1, out_c])))
-        bias = bias_int32(rng, x, weights, out_c, sums)
-        y = int8("y", op.infer([x, weights])[0], output_scale(x, weights, sums), draw(ZERO_POINTS))
-    return one_op(op, [x, weights, bias if draw(st.booleans()) else None], [y])
+    return weighted(draw, rng, op, dtype, shape, weight_shape)
 
 
 @given(convolutions("int8"), SEEDS)

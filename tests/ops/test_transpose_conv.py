@@ -9,15 +9,10 @@ from hypothesis import strategies as st
 from tests.ops.make import (
     ACTIVATIONS,
     SEEDS,
-    ZERO_POINTS,
-    bias_int32,
-    float32,
-    int8,
-    output_scale,
     sample,
-    weights_int8,
+    weighted,
 )
-from tests.oracles import check_compiled, check_exact, one_op, random_inputs
+from tests.oracles import check_compiled, check_exact, random_inputs
 from tinymaix.graph import Graph
 from tinymaix.ops.transpose_conv import TransposeConv
 from tinymaix.ops.window import same_padding
@@ -44,18 +39,7 @@ def transposed(draw: st.DrawFn, dtype: str, stride: tuple[int, int] | None = Non
     op = TransposeConv(size, stride, padding, draw(ACTIVATIONS))
     in_c, out_c = draw(SMALL), draw(SMALL)
     shape, weight_shape = (draw(st.integers(1, 2)), *inputs, in_c), (out_c, *kernel, in_c)
-    sums = in_c * kernel[0] * kernel[1]
-    if dtype == "float32":
-        x = float32("x", shape)
-        weights = float32("weights", weight_shape, rng.uniform(-1, 1, weight_shape))
-        bias = float32("bias", (out_c,), rng.uniform(-1, 1, out_c))
-        y = float32("y", op.infer([x, weights])[0])
-    else:
-        x = int8("x", shape, 0.05, draw(ZERO_POINTS))
-        weights = weights_int8(rng, weight_shape, draw(st.sampled_from([1, out_c])))
-        bias = bias_int32(rng, x, weights, out_c, sums)
-        y = int8("y", op.infer([x, weights])[0], output_scale(x, weights, sums), draw(ZERO_POINTS))
-    return one_op(op, [x, weights, bias if draw(st.booleans()) else None], [y])
+    return weighted(draw, rng, op, dtype, shape, weight_shape)
 
 
 @given(transposed("int8"), SEEDS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ops.make import SEEDS, bias_int32, float32, int8, output_scale, weights_int8
+from tests.ops.make import SEEDS, bias_int32, int8, output_scale, weighted, weights_int8
 from tests.oracles import check_compiled, one_op, random_inputs
 from tinymaix.graph import Graph
 from tinymaix.ops.conv_2d import Conv2D
@@ -20,16 +20,7 @@ def grouped(draw: st.DrawFn, dtype: str = "int8") -> Graph:
     groups, group_c, out_c = draw(st.integers(2, 4)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
     x_shape, weight_shape = (1, 5, 4, groups * group_c), (groups * out_c, 3, 2, group_c)
     op = Conv2D((1, 2), (1, 1), (1, 1, 0, 1), draw(st.sampled_from(["none", "relu6"])))
-    if dtype == "float32":
-        x, weights = float32("x", x_shape), float32("weights", weight_shape, rng.uniform(-1, 1, weight_shape))
-        bias = float32("bias", weight_shape[:1], rng.uniform(-1, 1, weight_shape[0]))
-        y = float32("y", op.infer([x, weights])[0])
-    else:
-        x = int8("x", x_shape, 0.05, draw(st.integers(-128, 127)))
-        weights = weights_int8(rng, weight_shape, draw(st.sampled_from([1, weight_shape[0]])))
-        bias = bias_int32(rng, x, weights, weight_shape[0], 6 * group_c)
-        y = int8("y", op.infer([x, weights])[0], output_scale(x, weights, 6 * group_c), -3)
-    return one_op(op, [x, weights, bias if draw(st.booleans()) else None], [y])
+    return weighted(draw, rng, op, dtype, x_shape, weight_shape)
 
 
 @given(grouped(), SEEDS)
