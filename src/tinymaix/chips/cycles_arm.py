@@ -53,8 +53,9 @@ def cycles(core: str, trace: Trace) -> tuple[float, float]:
         total += times * block.cycles + (times - falls) * block.taken
         spread += times * block.spread
     for edge, times in trace.edges.items():
-        more = costs.unaligned_target if edge[1] % 4 and _wide(code.read(edge[1], 2)) else 0
-        more += costs.system_target if edge[1] >= SYSTEM else 0
+        more = costs.system_target if edge[1] >= SYSTEM else 0
+        if costs.unaligned_target and edge[1] % 4 and _wide(code.read(edge[1], 2)):
+            more += costs.unaligned_target
         total += more * (times - fallen.get(edge, 0))
     return total, spread
 

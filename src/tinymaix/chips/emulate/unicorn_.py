@@ -97,10 +97,10 @@ class UnicornMachine:
         engine = unicorn.Uc(architecture, mode, getattr(models, core.model or ""))
         if self._thumb:
             engine.mem_map(*SYSTEM_CONTROL)
-        flash, *others = REGIONS
+        flash, ram, stack = REGIONS
         engine.mem_map(*flash, unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC)
-        for region in others:
-            engine.mem_map(*region, unicorn.UC_PROT_ALL)
+        engine.mem_map(*ram, unicorn.UC_PROT_ALL)  # code may have been copied there
+        engine.mem_map(*stack, unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE)
         for address, data in load_image(self._firmware):
             engine.mem_write(address, data)
         engine.hook_add(unicorn.UC_HOOK_MEM_INVALID, self._note_fault)
