@@ -27,7 +27,7 @@ from tinymaix.read.tflite import read_tflite
 from tinymaix.write.tflite import tflite_bytes
 
 MUTANTS_OF_EACH = 150
-CPU_SECONDS = 2.0
+CPU_SECONDS = 10.0
 LARGEST_ALLOCATION = 64 << 20
 SHARED_FILES = (
     "kernel_tests/misc/model_with_add.tflite",

@@ -78,6 +78,17 @@ int memcmp(const void *a, const void *b, size_t n);
 #define tml_check_more TM_NAME(tml_check_more)
 #define tml_run_more TM_NAME(tml_run_more)
 #define tml_exp TM_NAME(tml_exp)
+#if TM_EN_PERF
+#define t_conv TM_NAME(t_conv)
+#define t_pwconv TM_NAME(t_pwconv)
+#define t_dwconv TM_NAME(t_dwconv)
+#define t_other TM_NAME(t_other)
+#define t_valid TM_NAME(t_valid)
+#define t_pad TM_NAME(t_pad)
+#define t_sbuf TM_NAME(t_sbuf)
+#define t_dotp TM_NAME(t_dotp)
+#define t_post TM_NAME(t_post)
+#endif
 #endif
 
 #include "tm_types.h"

@@ -54,13 +54,20 @@ static tm_pixel_t next(const tm_window_t *v, tm_pixel_t p)
     return p;
 }
 
+/* Whether the kernel at p reaches over no edge. */
+static int inside(const tm_window_t *v, tm_pixel_t p)
+{
+    const uint8_t *g = v->g;
+    return p.y >= 0 && p.x >= 0 && p.y + g[5] * (g[1] - 1) < v->h && p.x + g[4] * (g[0] - 1) < v->w;
+}
+
 /* n input channels from c on under the kernel at p, in the order of the weights; a zero point where p is outside. */
 APART void gather(const tm_window_t *v, tm_pixel_t p, unsigned c, unsigned n, mtype_t *to)
 {
     const unsigned taps = v->taps, kw = v->g[0], dx = v->g[4], channels = v->c;
     const mtype_t *outside = v->outside;
     unsigned ky, kx, i, x;
-    if (n == 1 && p.y >= 0 && p.x >= 0 && p.y + v->g[5] * (v->g[1] - 1) < v->h && p.x + (int)(dx * (kw - 1)) < v->w) {
+    if (n == 1 && inside(v, p)) {
         const mtype_t *s = v->in + (size_t)(p.y * v->w + p.x) * channels + c;
         const unsigned across = dx * channels, down = (unsigned)v->w * v->g[5] * channels - kw * across;
         for (ky = v->g[1]; ky > 0; ky--, s += down)
@@ -99,6 +106,20 @@ APART void gather(const tm_window_t *v, tm_pixel_t p, unsigned c, unsigned n, mt
         }
     }
 }
+
+#if TM_EN_PERF
+static void timed_gather(const tm_window_t *v, tm_pixel_t p, unsigned c, unsigned n, mtype_t *to)
+{
+    uint64_t *sum = inside(v, p) ? &t_valid : &t_pad;
+    uint32_t start, end;
+    TM_GET_TICK(start);
+    gather(v, p, c, n, to);
+    TM_GET_TICK(end);
+    *sum += (uint32_t)(end - start);
+}
+#else
+#define timed_gather gather
+#endif
 
 APART void put(tm_tile_t *tile, int pixel, const mtype_t *sptr, uint32_t n)
 {
@@ -222,10 +243,15 @@ static void depthwise(const tm_job_t *j, const tm_window_t *v, const tm_block_t 
     const unsigned room = (STRIP / width - eh - 1) / g[3] + 1;
     const int dense = g[0] == 3 && g[1] == 3 && g[4] == 1 && g[5] == 1;
     unsigned oy, some, i, k, ox, n, row;
+    TM_PERF_INIT(t_sbuf)
+    TM_PERF_INIT(t_dotp)
+    TM_PERF_INIT(t_post)
     for (oy = 0; oy < oh; oy += some) {
         some = oh - oy < room ? oh - oy : room;
+        TM_PERF_START(t_sbuf);
         for (i = 0; i < (some - 1) * g[3] + eh + 1; i++)
             copy_row(v, (int)(oy * g[3] + i) - g[8], c, width, strip + i * width);
+        TM_PERF_ADD(t_sbuf)
         for (k = 0; k < b->n; k++) {
             const wtype_t *w = b->w + k * v->taps;
             mtype_t *out = b->out + oy * v->ow * cout + k;
@@ -233,11 +259,15 @@ static void depthwise(const tm_job_t *j, const tm_window_t *v, const tm_block_t 
                 for (ox = 0; ox < v->ow; ox += n) {
                     const mtype_t *s = strip + row * g[3] * width + ox * g[2];
                     n = v->ow - ox < TM_TILE * TM_SUMS ? v->ow - ox : TM_TILE * TM_SUMS;
+                    TM_PERF_START(t_dotp);
                     if (dense)
                         row_3x3(s, width, g[2], w, n, b->sums);
                     else
                         row_any(v, s, width, w, n, b->sums);
+                    TM_PERF_ADD(t_dotp)
+                    TM_PERF_START(t_post);
                     finish_row(j, b, k, n, out);
+                    TM_PERF_ADD(t_post)
                     out += n * cout;
                 }
         }
@@ -248,10 +278,13 @@ static void depthwise(const tm_job_t *j, const tm_window_t *v, const tm_block_t 
 static void vector(const tm_window_t *v, const tm_block_t *b)
 {
     unsigned i;
+    TM_PERF_INIT(t_dotp)
+    TM_PERF_START(t_dotp);
     for (i = 0; i + 1 < b->n; i += 2)
         tm_dot_prod_pack2(v->in, b->w + i * v->c, v->c, b->sums + i);
     if (i < b->n)
         tm_dot_prod(v->in, b->w + i * v->c, v->c, b->sums + i);
+    TM_PERF_ADD(t_dotp)
 }
 
 /* TM_TILE pixels from p on, of which some are wanted; the last of them fills up the tile. Gives the pixel after them. */
@@ -260,6 +293,8 @@ static tm_pixel_t pixels(const tm_window_t *v, const tm_block_t *b, tm_pixel_t p
 {
     tm_pixel_t at[TM_TILE];
     unsigned i, k, m;
+    TM_PERF_INIT(t_sbuf)
+    TM_PERF_INIT(t_dotp)
     for (i = 0; i < TM_TILE; i++) {
         at[i] = i < some ? p : at[some - 1];
         if (i < some)
@@ -269,15 +304,19 @@ static tm_pixel_t pixels(const tm_window_t *v, const tm_block_t *b, tm_pixel_t p
     }
     for (k = 0; k < v->c; k += m) {
         m = v->c - k < v->step ? v->c - k : v->step;
+        TM_PERF_START(t_sbuf);
         for (i = 0; i < TM_TILE; i++) {
             const mtype_t *s = patch;
             if (v->direct)
                 s = v->in + ((size_t)at[i].y * (size_t)v->w + (size_t)at[i].x) * v->c + k;
             else
-                gather(v, at[i], k, m, patch);
+                timed_gather(v, at[i], k, m, patch);
             put(tile, (int)i, s, m * v->taps);
         }
+        TM_PERF_ADD(t_sbuf)
+        TM_PERF_START(t_dotp);
         macs(tile, b->w + k * v->taps, m * v->taps, v->c * v->taps, b->n, b->sums);
+        TM_PERF_ADD(t_dotp)
     }
     return p;
 }
@@ -301,6 +340,7 @@ static void conv_O1(tm_job_t *j)
     unsigned c, i, gin, gout, some;
     tm_window_t v;
     tm_block_t b;
+    TM_PERF_INIT(t_post)
     v.g = base + sizeof(*h);
     v.in = j->in;
     v.h = h->in_dims[1];
@@ -349,8 +389,10 @@ static void conv_O1(tm_job_t *j)
                 vector(&v, &b);
             else
                 p = pixels(&v, &b, p, some, tile, patch);
+            TM_PERF_START(t_post);
             for (i = 0; i < some; i++, b.out += cout)
                 finish(j, &b, sums + i * TM_SUMS, b.out);
+            TM_PERF_ADD(t_post)
         }
     }
 }

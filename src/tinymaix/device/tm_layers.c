@@ -53,6 +53,8 @@ static TM_SMALL mtype_t window(const tm_job_t *j, unsigned y, unsigned x) {
     return post(j, TM_SUM(sum, *j->b));
 }
 
+#include "tm_perf.h"
+
 /* Convolution, depthwise and fully connected (a 1x1 convolution of one pixel), one output channel at a time: derive its
  * multiplier, then visit every output pixel. */
 static TM_SMALL void conv(tm_job_t *j) {
@@ -81,7 +83,7 @@ static TM_SMALL void conv(tm_job_t *j) {
         channel_scale(h, (const sctype_t *)(base + oft[0]), c, &j->scale);
         for (oy = 0; oy < h->out_dims[1]; oy++)
             for (ox = 0; ox < h->out_dims[2]; ox++, out += h->out_dims[3])
-                *out = window(j, oy * j->g[3] - j->g[8], ox * j->g[2] - j->g[10]);
+                *out = timed_window(j, oy * j->g[3] - j->g[8], ox * j->g[2] - j->g[10]);
     }
 }
 
@@ -225,7 +227,7 @@ void TM_WEAK TM_SMALL tml_run(const tml_head_t *h, const tml_head_t *prev, uint8
     j.zp = (int)h->out_zp;
     range(&j, h->type == TML_CONV2D || h->type == TML_DWCONV2D ? (int)((const tml_conv2d_dw_t *)h)->act : TML_ACT_MORE(h));
     if (TM_MORE_LAYERS && h->type >= TML_MORE)
-        tml_run_more(&j);
+        timed_layer(tml_run_more, &j);
     else
-        kernels[h->type](&j);
+        timed_layer(kernels[h->type], &j);
 }

@@ -173,4 +173,39 @@
     }
 #endif
 
+/* 1: the library counts ticks by kind of layer and by part of a convolution, in variables that tm_perf.h names; your code
+ * may count with the same macros. A tick is a microsecond unless you say how to read your core's counter: on RISC-V
+ * TM_GET_TICK(x) is __asm__ volatile("csrr %0, mcycle" : "=r"(x)), on Cortex-M3 and larger x = DWT->CYCCNT. */
+#ifndef TM_EN_PERF
+#define TM_EN_PERF 0
+#endif
+#if TM_EN_PERF
+#ifndef TM_GET_TICK /* into x, a uint32_t; it may wrap */
+#define TM_GET_TICK(x) (x) = TM_GET_US()
+#endif
+#ifndef TM_TICK_PERUS
+#define TM_TICK_PERUS 1 /* ticks in a microsecond: the core's MHz */
+#endif
+#define TM_PERF_REG(x)    uint64_t x = 0; /* a counter, */
+#define TM_PERF_EXTREG(x) extern uint64_t x; /* one of another source, */
+#define TM_PERF_INIT(x)   uint32_t tm_##x##_0; /* and its clock, in a function */
+#define TM_PERF_START(x)  TM_GET_TICK(tm_##x##_0)
+#define TM_PERF_ADD(x) /* what has passed since the last START or ADD */ \
+    {                                                                    \
+        uint32_t tm_now_;                                                \
+        TM_GET_TICK(tm_now_);                                            \
+        x += (uint32_t)(tm_now_ - tm_##x##_0);                           \
+        tm_##x##_0 = tm_now_;                                            \
+    }
+#define TM_PERF_PRINT(x) TM_PRINTF("PERF " #x ": %lu us\n", (unsigned long)(x / (TM_TICK_PERUS)))
+#else
+#define TM_GET_TICK(x)
+#define TM_PERF_REG(x)
+#define TM_PERF_EXTREG(x)
+#define TM_PERF_INIT(x)
+#define TM_PERF_START(x)
+#define TM_PERF_ADD(x)
+#define TM_PERF_PRINT(x)
+#endif
+
 #endif
