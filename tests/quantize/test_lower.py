@@ -96,10 +96,28 @@ def test_convolutions(
 
 @pytest.mark.parametrize("kind", ["int8", "int16"])
 def test_fully_connected(kind: str) -> None:
-    """LiteRT rounds once where TFLM and we round twice."""
-    graph = check(one("FULLY_CONNECTED", ROW, constants=[(5, 12), (5,)]), scheme(kind), litert_too=False)
-    bias = graph.nodes[0].input(2)
+    """A convolution: LiteRT rounds once where TFLM and we round twice."""
+    graph = check(one("FULLY_CONNECTED", ROW, constants=[(5, 12), (5,)]), scheme(kind))
+    assert [node.op.kind for node in graph.nodes] == ["RESHAPE", "CONV_2D", "RESHAPE"]
+    bias = graph.nodes[1].input(2)
     assert bias.dtype == {"int8": np.int32, "int16": np.int64}[kind]
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16"])
+@pytest.mark.parametrize("rows", [1, 3])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_a_row_of_fully_connected_layers(rows: int, kind: str, seed: int) -> None:
+    """Between them no reshaping is left, and their outputs keep their names."""
+    layers = Layers((rows, 2, 9), seed=seed)
+    x = layers.op("RESHAPE", *layers.inputs, shape=(rows, 18))
+    for units, before, activation in ((16, 18, "relu"), (4, 16, "none"), (20, 4, "relu6")):
+        constants = layers.constant(units, before), layers.constant(units)
+        x = layers.op("FULLY_CONNECTED", x, *constants, activation=activation)
+    graph = check(layers.graph(), scheme(kind))
+    assert [node.op.kind for node in graph.nodes] == ["RESHAPE", *["CONV_2D"] * 3, "RESHAPE"]
+    assert [node.name for node in graph.nodes[1:4]] == ["n1", "n2", "n3"]
+    assert [node.output.name for node in graph.nodes[1:3]] == ["y1_0", "y2_0"]
+    assert graph.outputs[0].name == x.name
 
 
 def small_net() -> Graph:
@@ -117,7 +135,7 @@ def small_net() -> Graph:
 
 def test_mixed_types_meet_with_conversions() -> None:
     layers = {"n0": "int16", "n1": "int4", "n5": "float32"}
-    graph = check(small_net(), Scheme(layers=layers), litert_too=False)
+    graph = check(small_net(), Scheme(layers=layers))
     types = {node.name: node.output.dtype.name for node in graph.nodes if node.op.kind not in ("QUANTIZE",)}
     assert types["n0"] == "int16"
     assert types["n5"] == "float32"
@@ -128,7 +146,7 @@ def test_mixed_types_meet_with_conversions() -> None:
 @pytest.mark.parametrize("io", ["int8", "int16", "float32"])
 @pytest.mark.parametrize("kind", ["int8", "int16"])
 def test_types_of_inputs_and_outputs(io: str, kind: str) -> None:
-    graph = check(small_net(), replace(scheme(kind), io=io), litert_too=False)
+    graph = check(small_net(), replace(scheme(kind), io=io))
     assert graph.inputs[0].dtype == graph.outputs[0].dtype == np.dtype(io)
 
 

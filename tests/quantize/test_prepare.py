@@ -39,11 +39,11 @@ def test_recurrent_layers(name: str) -> None:
     check_same(recurrent_net(RECURRENT[name]), Scheme())
 
 
-def test_fully_connected_of_int4() -> None:
+@pytest.mark.parametrize("scheme", [*SCHEMES, Scheme(per_channel=False)], ids=Scheme.describe)
+def test_fully_connected(scheme: Scheme) -> None:
     graph = one("FULLY_CONNECTED", (3, 12), constants=[(5, 12), (5,)], activation="relu")
-    prepared = check_same(graph, Scheme(weights="int4"))
-    assert [node.op.kind for node in prepared.nodes] == ["RESHAPE", "CONV_2D", "RESHAPE"]
-    assert check_same(graph, Scheme(weights="int4", per_channel=False)).nodes == graph.nodes
+    assert [node.op.kind for node in check_same(graph, scheme).nodes] == ["RESHAPE", "CONV_2D", "RESHAPE"]
+    assert check_same(graph, Scheme(layers={"n0": "float32"})).nodes == graph.nodes
 
 
 def test_sum_of_several() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from tinymaix.graph import Graph, Node, Shape
+from tinymaix.graph import Graph, Node, Shape, Tensor
 
 CONVERSIONS = ("QUANTIZE", "DEQUANTIZE")
 
@@ -44,14 +44,18 @@ Found = list[tuple[Node, Node, int]]
 
 
 def _by_name(real: Sequence[Node], ours: Sequence[tuple[int, Node]]) -> Found:
-    """Layers whose first outputs have the same name and shape."""
-    names = {(node.output.name, node.output.shape): node for node in real}
-    both = [(names.get((node.output.name, node.output.shape)), node, i) for i, node in ours]
+    """Layers whose first outputs have the same name and shape, but for sizes of 1."""
+    names = {_named(node): node for node in real}
+    both = [(names.get(_named(node)), node, i) for i, node in ours]
     return [(a, node, i) for a, node, i in both if a is not None]
 
 
+def _named(node: Node) -> tuple[str, Shape]:
+    return node.output.name, _sizes(node.output)
+
+
 def _by_order(real: Sequence[Node], ours: Sequence[tuple[int, Node]]) -> Found:
-    """The longest runs of layers with the same operator and output shape."""
+    """The longest runs of layers with the same operator, or fully connected and convolution, and output shape."""
     first, second = [_key(node) for node in real], [_key(node) for _, node in ours]
     blocks = SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()
     return [
@@ -60,4 +64,9 @@ def _by_order(real: Sequence[Node], ours: Sequence[tuple[int, Node]]) -> Found:
 
 
 def _key(node: Node) -> tuple[str, tuple[Shape, ...]]:
-    return node.op.kind, tuple(t.shape for t in node.outputs)
+    kind = "CONV_2D" if node.op.kind == "FULLY_CONNECTED" else node.op.kind
+    return kind, tuple(_sizes(t) for t in node.outputs)
+
+
+def _sizes(tensor: Tensor) -> Shape:
+    return tuple(n for n in tensor.shape if n != 1)

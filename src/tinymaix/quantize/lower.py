@@ -30,7 +30,7 @@ def lower(prepared: Prepared, ranges: Ranges, scheme: Scheme) -> Graph:
     """The prepared graph in integers: the same nodes in the same order, and conversions between them.
 
     Raises:
-        ModelError: the scheme names a layer that is not there, or weights hold NaN.
+        ModelError: weights hold NaN.
     """
     return _Lowering(prepared.graph, ranges, scheme, node_types(prepared.graph, scheme, prepared.wide)).run()
 

@@ -5,7 +5,7 @@ What stays without an integer form is computed with floats; `tinymaix.quantize.l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,8 +18,8 @@ from tinymaix.ops.unidirectional_sequence_lstm import UnidirectionalSequenceLstm
 from tinymaix.quantize.recurrent import recurrent
 from tinymaix.quantize.scheme import Scheme
 from tinymaix.quantize.steps import Steps
-from tinymaix.quantize.types import NodeTypes, node_types
-from tinymaix.rewrite import fold_constants
+from tinymaix.quantize.types import NodeTypes, check_names, node_types
+from tinymaix.rewrite import drop_identities, fold_constants
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,16 @@ def prepare(graph: Graph, scheme: Scheme) -> Prepared:
     Raises:
         ModelError: the scheme names a layer that is not there.
     """
+    check_names(graph, scheme)
     types = node_types(graph, scheme)
     nodes: list[Node] = []
     together: list[list[Tensor]] = []
-    wide: set[int] = set()
+    wide: set[int] = set()  # ids of outputs
+    flat: list[Node] = []
+    kernels: dict[int, Tensor] = {}
     notes = list(graph.notes)
     for node in graph.nodes:
-        steps = _steps(node, types, scheme)
+        steps = _steps(node, types, scheme, kernels)
         if steps is None:
             nodes.append(node)
             continue
@@ -54,32 +57,56 @@ def prepare(graph: Graph, scheme: Scheme) -> Prepared:
         together += steps.together
         notes += steps.notes
         if steps.wide:
-            wide.update(id(n) for n in steps.nodes)
-    return Prepared(fold_constants(replace(graph, nodes=nodes, notes=notes)), together, frozenset(wide))
+            wide.update(id(n.output) for n in steps.nodes)
+        if node.op.kind == "FULLY_CONNECTED":
+            flat.append(steps.nodes[-1])
+    made = drop_identities(fold_constants(replace(graph, nodes=nodes, notes=notes)))
+    _name(made, flat)
+    left = {id(t) for node in made.nodes for t in node.outputs}
+    together = [[t for t in tensors if id(t) in left] for tensors in together]
+    return Prepared(made, together, frozenset(id(n) for n in made.nodes if id(n.outputs[0]) in wide))
 
 
-def _steps(node: Node, types: NodeTypes, scheme: Scheme) -> Steps | None:
-    """What to put in place of a node; None where it stays."""
+def _name(graph: Graph, flat: Sequence[Node]) -> None:
+    """Give convolutions whose reshaping to a layer's output could go the name of that output."""
+    left = {id(t) for node in graph.nodes for t in node.outputs}
+    for reshape in flat:
+        if id(reshape.output) not in left:
+            reshape.input(0).name = reshape.output.name
+
+
+def _steps(node: Node, types: NodeTypes, scheme: Scheme, kernels: dict[int, Tensor]) -> Steps | None:
+    """What to put in place of a node; None where it stays. ``kernels``: see `_pointwise`."""
     if node.output.dtype != np.float32 or scheme.layers.get(node.name) == "float32":
         return None
     if isinstance(node.op, Recurrent | UnidirectionalSequenceLstm):
-        return recurrent(node)
-    if node.op.kind == "FULLY_CONNECTED" and types.bits(node) == 4 and scheme.per_channel:
-        return _pointwise(node)
+        steps = recurrent(node)
+        if steps is not None:
+            parts = [_pointwise(n, kernels).nodes if n.op.kind == "FULLY_CONNECTED" else [n] for n in steps.nodes]
+            steps.nodes = [n for part in parts for n in part]
+        return steps
+    if node.op.kind == "FULLY_CONNECTED" and types[node] != "float32" and node.input(1).data is not None:
+        return _pointwise(node, kernels)
     wanted = types.wanted(node)
     rule = ALWAYS.get(node.op.kind) or (WIDE.get(node.op.kind) if wanted == "int16" else None)
     return None if rule is None else rule(node)
 
 
-def _pointwise(node: Node) -> Steps:
-    """A convolution of 1x1 in place of a fully connected layer, which in TFLM has int4 weights of one scale only."""
+def _pointwise(node: Node, kernels: dict[int, Tensor]) -> Steps:
+    """A convolution of 1x1 in place of a fully connected layer: the same sums. TFLM and LiteRT round those of fully
+    connected layers differently, and TFLM's have int4 weights of one scale only.
+
+    Args:
+        kernels: by id of the weights, so that layers go on sharing them.
+    """
     steps = Steps(node)
     x, weights = node.input(0), node.input(1)
     out_c, in_c = weights.shape
     rows = x.elements // in_c
     assert weights.data is not None
     image = steps.op("RESHAPE", x, shape=(1, 1, rows, in_c))
-    kernel = replace(weights, shape=(out_c, 1, 1, in_c), data=weights.data.reshape(out_c, 1, 1, in_c))
+    shape = (out_c, 1, 1, in_c)
+    kernel = kernels.setdefault(id(weights), replace(weights, shape=shape, data=weights.data.reshape(shape)))
     activation = node.op.activation  # type: ignore[attr-defined]
     y = steps.op("CONV_2D", image, kernel, *node.inputs[2:3], activation=activation)
     return steps.done(steps.op("RESHAPE", y, shape=node.output.shape))

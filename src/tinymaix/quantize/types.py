@@ -35,11 +35,7 @@ def node_types(graph: Graph, scheme: Scheme, wide: Collection[int] = ()) -> Node
 
     Args:
         wide: ids of nodes that are int16 where the scheme does not name their layer.
-
-    Raises:
-        ModelError: the scheme names a layer that is not there.
     """
-    _check_names(graph, scheme)
     activations: dict[int, str] = {}
     asked: dict[int, str] = {}
     makers: dict[int, Node] = {}
@@ -62,7 +58,8 @@ def node_types(graph: Graph, scheme: Scheme, wide: Collection[int] = ()) -> Node
     return NodeTypes(activations, asked, frozenset(int4))
 
 
-def _check_names(graph: Graph, scheme: Scheme) -> None:
+def check_names(graph: Graph, scheme: Scheme) -> None:
+    """Raise ModelError where a scheme names a layer that is not there."""
     names = [node.name for node in graph.nodes]
     problems = []
     for name in scheme.layers:
