@@ -45,7 +45,7 @@ LARGER_4 = Kernel(
     "larger_4",
     """\
 /* The larger of each pair of bytes (SSUB8 leaves in the flags which it is) */
-static inline uint32_t larger_4(uint32_t a, uint32_t b)
+static inline __attribute__((unused)) uint32_t larger_4(uint32_t a, uint32_t b)
 {
     uint32_t y;
 #if defined(__ARM_FEATURE_DSP)

@@ -22,6 +22,7 @@ from tinymaix.cores.gather import window
 from tinymaix.cores.tiles_c import rows_kernel, tile_kernel, windows_kernel
 from tinymaix.cores.tiles_depthwise import choose_depthwise_conv_2d
 from tinymaix.cores.tiles_finish import Finish, finish_of
+from tinymaix.cores.tiles_winograd import serves, winograd
 from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.emit import Argument, Implementation, LayerCode
@@ -82,7 +83,8 @@ def _tiled(
         way = Implementation(emit, 0, _lead(pixels, served.pixels, taps, out_c), reason)
     else:
         way = Implementation(emit, -(-served.pixels * _even(taps) // 4) * 4, row_lead(node), reason)
-    return [clamped(way, node, finish.clamp, quantized_range(activation, node.output))]
+    fast = [winograd(node, op, finish)] if op is not None and optimize == "speed" and serves(node, op) else []
+    return [clamped(each, node, finish.clamp, quantized_range(activation, node.output)) for each in (*fast, way)]
 
 
 def _even(taps: int) -> int:

@@ -15,7 +15,7 @@ def tile_kernel(channels: int, pixels: int, unrolled: int, finish: Finish) -> Ke
     m, n = range(channels), range(pixels)
     name = f"tile_{channels}x{pixels}{f'_u{unrolled}' * (unrolled > 1)}"
     name += f"_{finish.name}"
-    to = "".join(f"    const int to{j} = count > {j} ? {j} : to{j - 1};\n" for j in n[1:])
+    to = "".join(f"    const int to{j} = count > {j} ? {j} : to{j - 1};\n" for j in n[1:]) or "    (void)count;\n"
     sums = ", ".join(f"s{i}{j} = 0" for i in m for j in n)
     columns = ", ".join(f"*x{j} = x + to{j} * step" for j in n)
     steps = ", ".join([f"w += {channels * unrolled}", *(f"x{j} += {unrolled}" for j in n)])
