@@ -13,7 +13,7 @@ from tinymaix.chips.emulate import open_machine
 from tinymaix.cores.armv7em.assembly import assembly
 from tinymaix.cores.armv7em.requantize import finish_lines, twin_finish
 from tinymaix.cores.exact_high import HighRequant, prove_high
-from tinymaix.cores.finish import FINISHED_S8
+from tinymaix.cores.finish import FINISHED_S8, HIGH_PRODUCT
 from tinymaix.ops.fixed_point import quantize_multipliers
 
 SUMS = 500
@@ -39,7 +39,7 @@ def source(fast: HighRequant) -> str:
     lines += [*finish_lines(["r7"], constants, fast, "%3", "r8"), "mov %0, r7"]
     return f"""\
 #include <stdint.h>
-{FINISHED_S8.source}
+{HIGH_PRODUCT.source}{FINISHED_S8.source}
 int32_t sums[2][{SUMS}], constants[2][{words}];
 int8_t results[2][{SUMS}];
 int tm_main(void);
@@ -66,7 +66,7 @@ int tm_main(void)
 """
 
 
-@pytest.mark.parametrize("core", ["cortex-m4", "host"])
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m0plus", "host"])
 @pytest.mark.parametrize("kind", REALS)
 def test_finish(kind: str, core: str, tmp_path: Path) -> None:
     fast = requant(kind)

@@ -7,6 +7,27 @@ from dataclasses import replace
 from tinymaix.graph import Node
 from tinymaix.ops.emit import Implementation, Kernel, LayerCode
 
+HIGH_PRODUCT = Kernel(
+    "high_product",
+    """\
+#if defined(__ARM_ARCH_6M__)
+/* The high word of a product where there is none of 64 bits: of halfwords, b is not negative */
+static inline int32_t high_product(int32_t a, int32_t b)
+{
+    int32_t high = a >> 16, upper = b >> 16;
+    uint32_t low = (uint16_t)a, lower = (uint16_t)b;
+    int32_t middle = (int32_t)((uint32_t)high * lower + (low * lower >> 16));
+    return high * upper + (middle >> 16) + (int32_t)((low * (uint32_t)upper + (uint16_t)middle) >> 16);
+}
+#elif !defined(__ARM_FEATURE_DSP)
+static inline int32_t high_product(int32_t a, int32_t b)
+{
+    return (int32_t)((int64_t)a * b >> 32);
+}
+#endif
+""",
+)
+
 FINISHED_S8 = Kernel(
     "finished_s8",
     """\
@@ -16,12 +37,13 @@ static inline int8_t finished_s8(
     uint32_t sum, int32_t multiplier, int32_t sign, int right, int32_t center, int shift)
 {
     int32_t value = (int32_t)sum;
-    value = (int32_t)(((int64_t)(value - (value < 0 ? sign : 0)) * multiplier) >> 32) >> right;
+    value = high_product(value - (value < 0 ? sign : 0), multiplier) >> right;
     value = (center + value) >> shift;
     return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
 }
 #endif
 """,
+    (HIGH_PRODUCT,),
 )
 
 

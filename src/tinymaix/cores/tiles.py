@@ -39,6 +39,8 @@ class Tile:
 
     channels: int
     pixels: int
+    pairs: Callable[[Node, Conv2D | None, Finish, int | None], Implementation] | None = None
+    """What the family has of its own for two pixels at a time; None where it has nothing."""
 
 
 def choosers(tile: Tile) -> Mapping[str, Chooser]:
@@ -79,12 +81,15 @@ def _tiled(
     served = Tile(-(-out_c // blocks), min(tile.pixels, pixels))  # blocks alike: the last is filled up with little
     reason = f"{served.channels} channels by {served.pixels} pixels a turn, {finish.reason}"
     emit = partial(_emit, node, finish, served, op)
-    if op is None:
+    if tile.pairs is not None and pixels > 1 and optimize != "ram":
+        way = tile.pairs(node, op, finish, _lead(pixels, 2, taps, out_c) if op is None else row_lead(node))
+    elif op is None:
         way = Implementation(emit, 0, _lead(pixels, served.pixels, taps, out_c), reason)
     else:
         way = Implementation(emit, -(-served.pixels * _even(taps) // 4) * 4, row_lead(node), reason)
-    fast = [winograd(node, op, finish)] if op is not None and optimize == "speed" and serves(node, op) else []
-    return [clamped(each, node, finish.clamp, quantized_range(activation, node.output)) for each in (*fast, way)]
+    fast = [winograd(node, op, finish)] if op is not None and optimize != "ram" and serves(node, op) else []
+    ways = [*fast, way] if optimize == "speed" else [way, *fast]
+    return [clamped(each, node, finish.clamp, quantized_range(activation, node.output)) for each in ways]
 
 
 def _even(taps: int) -> int:

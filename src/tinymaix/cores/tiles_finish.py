@@ -37,11 +37,8 @@ class Finish:
 
 def finish_of(node: Node, activation: str, channel_axis: int, core: Core) -> Finish:
     """For an int8 convolution or fully connected layer; channel_axis: of the weights, that numbers output channels."""
-    if "mull" in core.features:  # without a product of 64 bits its high word costs more than all else
-        requant = prove_high_node(node, activation, channel_axis, varied=True, forms=(PLAIN, CENTERED, SIGNED))
-        if requant is not None:
-            return _proven(requant)
-    return _general(node, activation, channel_axis)
+    requant = prove_high_node(node, activation, channel_axis, varied=True, forms=(PLAIN, CENTERED, SIGNED))
+    return _general(node, activation, channel_axis) if requant is None else _proven(requant)
 
 
 def _proven(requant: HighRequant) -> Finish:

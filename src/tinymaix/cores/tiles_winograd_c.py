@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tinymaix.cores.armv6m import thumb
 from tinymaix.cores.armv7em.assembly import assembly
 from tinymaix.cores.gather import GATHER_WINDOW
 from tinymaix.cores.tiles_c import ADD_PRODUCT
@@ -11,7 +12,7 @@ from tinymaix.ops.emit import SMALL, Kernel
 POSITIONS, CHANNELS, PIXELS = 16, 4, 2
 """Of a tile of the input; output channels and tiles that are computed together."""
 SUMS = POSITIONS * CHANNELS * PIXELS
-TURN = 4
+TURN = thumb.TURN
 """Input channels that are unrolled."""
 
 HALF = Kernel(
@@ -73,40 +74,6 @@ static SMALL void winograd_pair(uint32_t *to, const int8_t *a, const int8_t *b, 
 )
 
 
-def _word(k: int, pair: int, sums: tuple[str, str, str, str]) -> list[str]:
-    """Thumb: the products of two channels' weights with the tiles in r4 and r5."""
-    lines = [f"ldr r6, [r0, #{8 * k + 4 * pair}]"]
-    for operand, total in zip(("r4", "r5"), sums[:2], strict=True):
-        lines += ["sxth r7, r6", f"muls r7, {operand}, r7", f"add {total}, r7"]
-    lines += ["asrs r6, r6, #16", "mov r7, r6", "muls r7, r4, r7", f"add {sums[2]}, r7"]
-    return [*lines, "muls r6, r5, r6", f"add {sums[3]}, r6"]
-
-
-def _thumb() -> list[str]:
-    """Armv6-M: sums in the registers that can only be added to, so that the eight others are left for products."""
-    step = [
-        line
-        for k in range(TURN)
-        for line in (
-            f"ldr r5, [r1, #{4 * k}]", "sxth r4, r5", "asrs r5, r5, #16",
-            *_word(k, 0, ("r2", "r3", "r8", "r9")), *_word(k, 1, ("r10", "r11", "r12", "lr")),
-        )
-    ]  # fmt: skip
-    return [
-        ".syntax unified",
-        "push {r4-r7, lr}", "mov r4, r8", "mov r5, r9", "mov r6, r10", "mov r7, r11", "push {r4-r7}",
-        "sub sp, #16", "str r2, [sp, #4]", "str r3, [sp, #8]",
-        f"movs r4, #{SUMS // 4}", "lsls r4, r4, #4", "adds r3, r3, r4", "str r3, [sp, #12]",
-        "1:", "ldr r4, [sp, #4]", "adds r4, r4, r1", "str r4, [sp]",
-        "movs r2, #0", "movs r3, #0", *(f"mov {r}, r2" for r in ("r8", "r9", "r10", "r11", "r12", "lr")),
-        "2:", *step, f"adds r1, #{4 * TURN}", f"adds r0, #{8 * TURN}", "ldr r7, [sp]", "cmp r1, r7", "beq 3f", "b 2b",
-        "3:", "ldr r7, [sp, #8]", "stm r7!, {r2, r3}", "mov r2, r8", "mov r3, r9", "mov r4, r10", "mov r5, r11",
-        "mov r6, r12", "stm r7!, {r2-r6}", "mov r2, lr", "stm r7!, {r2}", "str r7, [sp, #8]",
-        "ldr r2, [sp, #12]", "cmp r7, r2", "beq 4f", "b 1b",
-        "4:", "add sp, #16", "pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}",
-    ]  # fmt: skip
-
-
 def dot_positions() -> Kernel:
     """The kernel: winograd_dot(weights, tiles, size, sums) -> the end of the weights."""
     names = [f"s{i}{j}" for i in range(CHANNELS) for j in range(PIXELS)]
@@ -123,12 +90,10 @@ def dot_positions() -> Kernel:
         "winograd_dot",
         f"""\
 /* The sums of {CHANNELS} output channels at the {POSITIONS} positions of two tiles, of which each has `size` bytes */
-#if defined(__ARM_ARCH_6M__) && defined(__GNUC__)
-#pragma GCC diagnostic ignored "-Wunused-parameter"
-static __attribute__((naked, noinline, used, aligned(4))) {prototype}
+{thumb.IS_ARMV6M}{thumb.PROTOTYPE} {prototype}
 {{
     __asm__ volatile(
-{assembly(_thumb())});
+{assembly(thumb.dot_positions(4 * SUMS))});
 }}
 #else
 static __attribute__((noinline)) {prototype}

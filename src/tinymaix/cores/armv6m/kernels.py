@@ -1,7 +1,9 @@
-"""Armv6-M's own kernels: tiles of four channels by one pixel, since only eight registers take part in arithmetic."""
+"""Armv6-M's own kernels: four channels by two pixels; by one where there is one or RAM is scarce, since only eight
+registers take part in all arithmetic."""
 
 from __future__ import annotations
 
+from tinymaix.cores.armv6m.pairs import pairs
 from tinymaix.cores.tiles import Tile, choosers
 
-CHOOSERS = choosers(Tile(4, 1))
+CHOOSERS = choosers(Tile(4, 1, pairs))
