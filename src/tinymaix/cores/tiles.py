@@ -31,6 +31,8 @@ from tinymaix.ops.fully_connected import FullyConnected
 from tinymaix.plan import row_lead
 
 Chooser = Callable[[Node, Core, str], Sequence[Implementation]]
+Own = Callable[[Node, Conv2D | None, Finish, int | None], Implementation]
+"""From a layer, its window unless pixels are rows in memory, how sums are finished and by what the input must lead."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Tile:
 
     channels: int
     pixels: int
-    pairs: Callable[[Node, Conv2D | None, Finish, int | None], Implementation] | None = None
-    """What the family has of its own for two pixels at a time; None where it has nothing."""
+    own: Own | None = None
+    """The family's own kernel for it; None where the C of tiles_c.py serves."""
 
 
 def choosers(tile: Tile) -> Mapping[str, Chooser]:
@@ -81,12 +83,12 @@ def _tiled(
     served = Tile(-(-out_c // blocks), min(tile.pixels, pixels))  # blocks alike: the last is filled up with little
     reason = f"{served.channels} channels by {served.pixels} pixels a turn, {finish.reason}"
     emit = partial(_emit, node, finish, served, op)
-    if tile.pairs is not None and pixels > 1 and optimize != "ram":
-        way = tile.pairs(node, op, finish, _lead(pixels, 2, taps, out_c) if op is None else row_lead(node))
-    elif op is None:
-        way = Implementation(emit, 0, _lead(pixels, served.pixels, taps, out_c), reason)
+    lead = _lead(pixels, served.pixels, taps, out_c) if op is None else row_lead(node)
+    if tile.own is not None:
+        way = tile.own(node, op, finish, lead)
     else:
-        way = Implementation(emit, -(-served.pixels * _even(taps) // 4) * 4, row_lead(node), reason)
+        scratch = 0 if op is None else -(-served.pixels * _even(taps) // 4) * 4
+        way = Implementation(emit, scratch, lead, reason)
     fast = [winograd(node, op, finish)] if op is not None and optimize != "ram" and serves(node, op) else []
     ways = [*fast, way] if optimize == "speed" else [way, *fast]
     return [clamped(each, node, finish.clamp, quantized_range(activation, node.output)) for each in ways]

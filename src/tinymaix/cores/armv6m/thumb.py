@@ -1,16 +1,20 @@
-"""Sums of products in Thumb-1: four output channels by two pixels, of which the halves of a word are the activations.
+"""Sums of products in Thumb-1, eight at a time: of one pixel and eight channels, or of two pixels and four channels.
 
 Only r0 to r7 take part in loads and products; but ADD reaches the others. So sums lie there, and eight of them fit,
-with r2 and r3: each half of a word of activations is used four times, each part of a word of weights twice. Arguments
-of what is made here: r0 weights, r1 activations, r2 bytes of activations, r3 where the eight sums go.
+with r2 and r3. Weights are loaded by words, of which each part is used in turn. Arguments of what is made here: r0
+weights, r1 activations, r2 bytes of activations, r3 where the eight sums go.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
+from tinymaix.graph import Array
+
 SUMS = ("r2", "r3", "r8", "r9", "r10", "r11", "r12", "lr")
-"""Of the first channel with both pixels, of the second, and so on."""
+"""Of the channels; or of the first channel with both pixels, of the second, and so on."""
 TURN = 4
-"""Words of activations that are unrolled."""
+"""Taps that are unrolled."""
 
 PROTOTYPE = "static __attribute__((naked, noinline, used, aligned(4)))"
 IS_ARMV6M = """\
@@ -29,6 +33,19 @@ STORE = (
 )  # fmt: skip
 """The sums to r7, which goes on."""
 RETURN = ("pop {r4-r7}", "mov r8, r4", "mov r9, r5", "mov r10, r6", "mov r11, r7", "pop {r4-r7, pc}")
+
+
+def filled(taps: int) -> int:
+    """Taps filled up to whole turns, by weights of 0."""
+    return -(-taps // TURN) * TURN
+
+
+def blocks(rows: Array, channels: int) -> Array:
+    """(out channels, taps) of int8 values -> words, so that each tap has the bytes of so many channels."""
+    out_c, taps = rows.shape
+    full = np.zeros((-(-out_c // channels) * channels, filled(taps)), np.int8)
+    full[:out_c, :taps] = rows
+    return np.ascontiguousarray(full.reshape(-1, channels, filled(taps)).transpose(0, 2, 1)).view("<i4").reshape(-1)
 
 
 def activations(k: int) -> list[str]:
@@ -64,38 +81,41 @@ def halfwords(k: int) -> list[str]:
     return lines
 
 
-def four_bytes(k: int) -> list[str]:
-    """A step with four bytes as weights."""
-    lines, sums = [*activations(k), f"ldr r6, [r0, #{4 * k}]"], pairs()
-    for total in sums[:3]:
-        lines += [*extended("sxtb", total), "asrs r6, r6, #8"]
-    return [*lines, *last(sums[3])]
+def one_pixel(k: int) -> list[str]:
+    """A step with one byte of activations and those of eight channels as weights."""
+    lines = [f"ldrb r4, [r1, #{k}]", "sxtb r4, r4"]
+    for word in range(2):
+        lines.append(f"ldr r6, [r0, #{8 * k + 4 * word}]")
+        for total in SUMS[4 * word : 4 * word + 3]:
+            lines += ["sxtb r7, r6", "muls r7, r4, r7", f"add {total}, r7", "asrs r6, r6, #8"]
+        lines += ["muls r6, r4, r6", f"add {SUMS[4 * word + 3]}, r6"]
+    return lines
 
 
-def loop(step: list[str], weights: int) -> list[str]:
-    """Steps until r1 is at the word on the top of the stack; weights: bytes of a step."""
+def loop(step: list[str], activations: int, weights: int) -> list[str]:
+    """Steps until r1 is at the word on the top of the stack; bytes of a step."""
     return [
-        "2:", *step, f"adds r1, #{4 * TURN}", f"adds r0, #{weights * TURN}",
+        "2:", *step, f"adds r1, #{activations * TURN}", f"adds r0, #{weights * TURN}",
         "ldr r7, [sp]", "cmp r1, r7", "beq 3f", "b 2b", "3:",
     ]  # fmt: skip
 
 
 def dot() -> list[str]:
-    """dot(weights, activations, size, sums) -> the end of the weights, which are bytes."""
-    step = [line for k in range(TURN) for line in four_bytes(k)]
+    """dot(weights, activations, size, sums) -> the end of the weights: of a pixel, all bytes."""
+    step = [line for k in range(TURN) for line in one_pixel(k)]
     return [
         *BEGIN, "sub sp, #8", "adds r2, r1, r2", "str r2, [sp]", "str r3, [sp, #4]",
-        *CLEAR, *loop(step, 4), "ldr r7, [sp, #4]", *STORE, "add sp, #8", *RETURN,
+        *CLEAR, *loop(step, 1, 8), "ldr r7, [sp, #4]", *STORE, "add sp, #8", *RETURN,
     ]  # fmt: skip
 
 
 def dot_positions(sums: int) -> list[str]:
-    """As `dot` for several positions one after the other, of halfwords; sums: bytes of all of them."""
+    """As `dot`, of two pixels' halfwords, for positions one after the other; sums: bytes of all of them."""
     step = [line for k in range(TURN) for line in halfwords(k)]
     return [
         *BEGIN, "sub sp, #16", "str r2, [sp, #4]", "str r3, [sp, #8]",
         f"movs r4, #{sums // 16}", "lsls r4, r4, #4", "adds r3, r3, r4", "str r3, [sp, #12]",
         "1:", "ldr r4, [sp, #4]", "adds r4, r4, r1", "str r4, [sp]",
-        *CLEAR, *loop(step, 8), "ldr r7, [sp, #8]", *STORE, "str r7, [sp, #8]",
+        *CLEAR, *loop(step, 4, 8), "ldr r7, [sp, #8]", *STORE, "str r7, [sp, #8]",
         "ldr r2, [sp, #12]", "cmp r7, r2", "beq 4f", "b 1b", "4:", "add sp, #16", *RETURN,
     ]  # fmt: skip
