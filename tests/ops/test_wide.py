@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.cores.armv7em_cases import check
 from tests.ops.make import SEEDS, weights_int8
 from tests.oracles import check_compiled, check_exact, one_op, random_inputs
 from tinymaix.graph import Graph, Quantization, Shape, Tensor
@@ -53,6 +54,8 @@ def layers(rng: np.random.Generator) -> list[Graph]:
         layer(rng, Conv2D(), (1, 3, 2, 7), (5, 1, 1, 7)),
         layer(rng, DepthwiseConv2D((1, 1), (1, 1), (1, 1, 1, 1)), (1, 4, 5, 3), (1, 3, 3, 6), 3),
         layer(rng, FullyConnected("relu6"), (3, 9), (4, 9)),
+        layer(rng, FullyConnected(), (2, 700), (3, 700)),
+        layer(rng, DepthwiseConv2D(), (1, 2, 520, 2), (1, 1, 517, 2), 3),
         layer(rng, TransposeConv((7, 9), (2, 2)), (2, 3, 4, 3), (5, 3, 3, 3)),
         layer(rng, TransposeConv((6, 8), (2, 2), (0, 1, 0, 1)), (1, 3, 4, 2), (3, 3, 3, 2)),
     ]
@@ -60,8 +63,10 @@ def layers(rng: np.random.Generator) -> list[Graph]:
 
 @given(SEEDS)
 def test_layers_are_exact(seed: int) -> None:
+    """LiteRT rounds fully connected layers otherwise."""
     for graph in layers(np.random.default_rng(seed)):
-        check_exact(graph, random_inputs(graph, seed))
+        fully_connected = isinstance(graph.nodes[0].op, FullyConnected)
+        check_exact(graph, random_inputs(graph, seed), litert_too=not fully_connected)
 
 
 OPERATORS = [Add(), Sub("relu"), Mul(), Maximum(), Minimum()]
@@ -135,6 +140,31 @@ def test_compiled() -> None:
     graphs += [pair(op, 0.001, 0.002, 0.003) for op in OPERATORS]
     graphs += [one_op(op, [int16("x", ALL.shape, scale)], [int16("y", ALL.shape, out)]) for op, scale, out in FUNCTIONS]
     check_compiled([(graph, [random_inputs(graph, seed) for seed in range(2)]) for graph in graphs])
+
+
+def largest(op: Operator, x: Shape, weights: Shape, axis: int = 0) -> Graph:
+    """A layer of the largest weights; its sums of products are the largest of all for inputs of -32768."""
+    graph = layer(np.random.default_rng(0), op, x, weights, axis)
+    kernel = graph.nodes[0].input(1)
+    kernel.data = np.full(weights, -128, np.int8)
+    return graph
+
+
+@pytest.mark.parametrize("core", ["cortex-m4", "twins", "cortex-m0plus", "rv32imc"])
+def test_on_chips(core: str) -> None:
+    check([graph.nodes[0] for seed in range(3) for graph in layers(np.random.default_rng(seed))], core, "speed", 0)
+
+
+def test_largest_sums() -> None:
+    graphs = [
+        largest(FullyConnected(), (1, 1030), (2, 1030)),
+        largest(Conv2D(), (1, 2, 2, 300), (2, 2, 2, 300)),
+        largest(DepthwiseConv2D(), (1, 1, 600, 2), (1, 1, 600, 2), 3),
+    ]
+    cases = [(graph, [[np.full(graph.inputs[0].shape, -32768, np.int16)]]) for graph in graphs]
+    for graph, runs in cases:
+        check_exact(graph, runs[0], litert_too=False)
+    check_compiled(cases)
 
 
 def test_layer_without_a_wide_bias_is_refused() -> None:

@@ -1,6 +1,7 @@
 """int16 activations with int8 weights (16x8): 64-bit sums and their requantization, as TFLM's reference kernels do it.
 
-The multiplier is rounded to 16 bits and the result once. Activations have no zero point.
+The multiplier is rounded to 16 bits and the result once. Activations have no zero point. No product is above 2**22, so
+256 of them make a sum of 32 bits.
 """
 
 from __future__ import annotations
@@ -46,6 +47,40 @@ static inline int32_t requantize_wide(int64_t x, int32_t multiplier, int shift)
 """,
 )
 
+DOT_S16 = Kernel(
+    "dot_s16",
+    """\
+/* x . w, of up to 256 products */
+static inline int32_t dot_s16(const int16_t *x, const int8_t *w, int count)
+{
+    int32_t sum = 0;
+    for (; count >= 4; count -= 4, x += 4, w += 4) {
+        sum += (int32_t)x[0] * FLASH_I8(w);
+        sum += (int32_t)x[1] * FLASH_I8(w + 1);
+        sum += (int32_t)x[2] * FLASH_I8(w + 2);
+        sum += (int32_t)x[3] * FLASH_I8(w + 3);
+    }
+    for (; count > 0; count--)
+        sum += (int32_t)*x++ * FLASH_I8(w++);
+    return sum;
+}
+""",
+)
+
+ADD_DOT_S16 = Kernel(
+    "add_dot_s16",
+    """\
+/* sum + x . w */
+static inline int64_t add_dot_s16(int64_t sum, const int16_t *x, const int8_t *w, int count)
+{
+    for (; count > 256; count -= 256, x += 256, w += 256)
+        sum += dot_s16(x, w, 256);
+    return sum + dot_s16(x, w, count);
+}
+""",
+    (DOT_S16,),
+)
+
 CONV_2D_S16 = Kernel(
     "conv_2d_s16",
     """\
@@ -69,9 +104,7 @@ static void conv_2d_s16(const int16_t *x, int16_t *y, const int8_t *weights, con
                             int ix = ox * stride_w - pad_left + kx * dilation_w;
                             if (iy < 0 || iy >= in_h || ix < 0 || ix >= in_w)
                                 continue;
-                            const int16_t *pixel = group + (iy * in_w + ix) * in_c;
-                            for (int c = 0; c < group_c; c++)
-                                sum += (int32_t)pixel[c] * FLASH_I8(w + c);
+                            sum = add_dot_s16(sum, group + (iy * in_w + ix) * in_c, w, group_c);
                         }
                     }
                     int q = oc * channel_step;
@@ -81,7 +114,7 @@ static void conv_2d_s16(const int16_t *x, int16_t *y, const int8_t *weights, con
             }
 }
 """,
-    (REQUANTIZE_WIDE, CLAMP),
+    (REQUANTIZE_WIDE, CLAMP, ADD_DOT_S16),
 )
 
 DEPTHWISE_CONV_2D_S16 = Kernel(
@@ -105,11 +138,15 @@ static void depthwise_conv_2d_s16(const int16_t *x, int16_t *y, const int8_t *we
                     int64_t sum = FLASH_I64(bias + oc);
                     for (int ky = 0; ky < kernel_h; ky++) {
                         int iy = oy * stride_h - pad_top + ky * dilation_h;
+                        int32_t part = 0;
                         for (int kx = 0; kx < kernel_w; kx++, w += out_c) {
                             int ix = ox * stride_w - pad_left + kx * dilation_w;
                             if (iy >= 0 && iy < in_h && ix >= 0 && ix < in_w)
-                                sum += (int32_t)channel[(iy * in_w + ix) * in_c] * FLASH_I8(w);
+                                part += (int32_t)channel[(iy * in_w + ix) * in_c] * FLASH_I8(w);
+                            if (kx % 256 == 255)
+                                sum += part, part = 0;
                         }
+                        sum += part;
                     }
                     int q = oc * channel_step;
                     int32_t value = requantize_wide(sum, FLASH_I32(multiplier + q), FLASH_I8(shift + q));
@@ -131,9 +168,8 @@ static void fully_connected_s16(const int16_t *x, int16_t *y, const int8_t *weig
     for (int row = 0; row < rows; row++, x += in_c) {
         const int8_t *w = weights;
         for (int oc = 0; oc < out_c; oc++) {
-            int64_t sum = FLASH_I64(bias + oc);
-            for (int c = 0; c < in_c; c++)
-                sum += (int32_t)x[c] * FLASH_I8(w++);
+            int64_t sum = add_dot_s16(FLASH_I64(bias + oc), x, w, in_c);
+            w += in_c;
             int q = oc * channel_step;
             sum = requantize_wide(sum, FLASH_I32(multiplier + q), FLASH_I8(shift + q));
             *y++ = (int16_t)clamp((int32_t)sum, low, high);
@@ -141,5 +177,5 @@ static void fully_connected_s16(const int16_t *x, int16_t *y, const int8_t *weig
     }
 }
 """,
-    (REQUANTIZE_WIDE, CLAMP),
+    (REQUANTIZE_WIDE, CLAMP, ADD_DOT_S16),
 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tinymaix.cores.armv7em.conv import choose_conv_2d
 from tinymaix.cores.armv7em.depthwise import choose_depthwise_conv_2d
-from tinymaix.cores.armv7em.dot import DOT_WORDS
+from tinymaix.cores.armv7em.dot import DOT_WIDE, DOT_WORDS
 from tinymaix.cores.armv7em.elementwise import LOOKUP_QUADS, choose_sum, choose_with_constant
 from tinymaix.cores.armv7em.fully_connected import choose_fully_connected
 from tinymaix.cores.armv7em.int4 import choose_int4
@@ -32,5 +32,5 @@ CHOOSERS: Mapping[str, Callable[[Node, Core, str], Sequence[Implementation]]] = 
 INT4_CHOOSERS: Mapping[str, Callable[[Node, Core, str], Sequence[Implementation]]] = {"CONV_2D": choose_int4}
 """For layers whose weights are int4."""
 
-KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (LOOKUP_QUADS, DOT_WORDS)}
+KERNELS: Mapping[str, Kernel] = {kernel.name: kernel for kernel in (LOOKUP_QUADS, DOT_WORDS, DOT_WIDE)}
 """In place of the portable functions of these names."""
