@@ -27,7 +27,13 @@ def kernels(package: object) -> set[Kernel]:
 
 
 def test_kernel_names_differ() -> None:
-    replacing = {"mul_high", "dot_s8", "dot_s16", "requantize", "lookup_s8"}  # a core's own, by the name of the portable one
+    replacing = {
+        "mul_high",
+        "dot_s8",
+        "dot_s16",
+        "requantize",
+        "lookup_s8",
+    }  # a core's own, by the name of the portable one
     sources: dict[str, str] = {}
     for kernel in kernels(tinymaix.ops) | kernels(tinymaix.cores):
         if kernel.name not in replacing:

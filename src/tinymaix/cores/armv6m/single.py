@@ -40,7 +40,7 @@ def _emit(node: Node, op: Conv2D | None, finish: Finish, code: LayerCode) -> Non
     given: dict[str, Argument] = {
         "x": code.input(0),
         "y": code.output(),
-        "weights": code.constant("weights", thumb.blocks(rows, CHANNELS)),
+        "weights": code.constant("weights", thumb.blocks(rows)),
         "constants": code.constant("constants", finish.constants),
         "bytes": f"(int8_t *){code.scratch}" if op is not None or taps % thumb.TURN else "NULL",
         "size": thumb.filled(taps),
@@ -53,29 +53,31 @@ def _emit(node: Node, op: Conv2D | None, finish: Finish, code: LayerCode) -> Non
         code.call(windows_kernel(finish), **given, zero_x=node.input(0).q.z, **window(node, op))
 
 
-DOT = Kernel(
-    "single_dot",
-    f"""\
-/* The sums of {CHANNELS} channels over ``size`` bytes of activations -> the end of the weights, of which two words
- * have a byte of each channel */
-{thumb.IS_ARMV6M}{thumb.PROTOTYPE} const uint32_t *single_dot(
-    const uint32_t *weights, const int8_t *x, int size, int32_t *sums)
+def dot_kernel(words: int) -> Kernel:
+    """single_dot8(weights, x, size, sums): of the channels in so many words a tap."""
+    name = f"single_dot{4 * words}"
+    prototype = f"const uint32_t *{name}(const uint32_t *weights, const int8_t *x, int size, int32_t *sums)"
+    return Kernel(
+        name,
+        f"""\
+/* The sums of {4 * words} channels over ``size`` bytes of activations -> the end of the weights */
+{thumb.IS_ARMV6M}{thumb.PROTOTYPE} {prototype}
 {{
     __asm__ volatile(
-{assembly(thumb.dot())});
+{assembly(thumb.dot(words))});
 }}
 #else
-static const uint32_t *single_dot(const uint32_t *weights, const int8_t *x, int size, int32_t *sums)
+static {prototype}
 {{
-    memset(sums, 0, {4 * CHANNELS});
-    for (const int8_t *end = x + size; x != end; x++, weights += 2)
-        for (int i = 0; i < {CHANNELS}; i++)
+    memset(sums, 0, {16 * words});
+    for (const int8_t *end = x + size; x != end; x++, weights += {words})
+        for (int i = 0; i < {4 * words}; i++)
             sums[i] += (int8_t)(weights[i / 4] >> i % 4 * 8) * *x;
     return weights;
 }}
 #endif
 """,
-)
+    )
 
 
 def turn_kernel(finish: Finish) -> Kernel:
@@ -91,7 +93,10 @@ static SMALL void {name}(
 {{
     int32_t sums[{CHANNELS}];
     for (int c = 0; c < out_c; c += {CHANNELS}, y += {CHANNELS}) {{
-        weights = single_dot(weights, x, size, sums);
+        if (out_c - c > {CHANNELS // 2})
+            weights = single_dot8(weights, x, size, sums);
+        else
+            weights = single_dot4(weights, x, size, sums);
         for (int i = 0; i < {CHANNELS} && c + i < out_c; i++, constants += {finish.width}) {{
 {loads}
             y[i] = {finish.value.replace("sum", "sums[i]")};
@@ -99,7 +104,7 @@ static SMALL void {name}(
     }}
 }}
 """,
-        (SMALL, DOT, *finish.needs),
+        (SMALL, dot_kernel(2), dot_kernel(1), *finish.needs),
     )
 
 

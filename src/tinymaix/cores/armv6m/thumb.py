@@ -40,12 +40,13 @@ def filled(taps: int) -> int:
     return -(-taps // TURN) * TURN
 
 
-def blocks(rows: Array, channels: int) -> Array:
-    """(out channels, taps) of int8 values -> words, so that each tap has the bytes of so many channels."""
+def blocks(rows: Array) -> Array:
+    """(out channels, taps) of int8 values -> words: blocks of eight channels, two words a tap; one in a last block of
+    four channels or fewer."""
     out_c, taps = rows.shape
-    full = np.zeros((-(-out_c // channels) * channels, filled(taps)), np.int8)
+    full = np.zeros((-(-out_c // 4) * 4, filled(taps)), np.int8)
     full[:out_c, :taps] = rows
-    return np.ascontiguousarray(full.reshape(-1, channels, filled(taps)).transpose(0, 2, 1)).view("<i4").reshape(-1)
+    return np.concatenate([np.ascontiguousarray(full[c : c + 8].T).view("<i4").reshape(-1) for c in range(0, out_c, 8)])
 
 
 def activations(k: int) -> list[str]:
@@ -81,11 +82,11 @@ def halfwords(k: int) -> list[str]:
     return lines
 
 
-def one_pixel(k: int) -> list[str]:
-    """A step with one byte of activations and those of eight channels as weights."""
+def one_pixel(k: int, words: int) -> list[str]:
+    """A step with one byte of activations and those of four channels in each word of weights."""
     lines = [f"ldrb r4, [r1, #{k}]", "sxtb r4, r4"]
-    for word in range(2):
-        lines.append(f"ldr r6, [r0, #{8 * k + 4 * word}]")
+    for word in range(words):
+        lines.append(f"ldr r6, [r0, #{4 * (words * k + word)}]")
         for total in SUMS[4 * word : 4 * word + 3]:
             lines += ["sxtb r7, r6", "muls r7, r4, r7", f"add {total}, r7", "asrs r6, r6, #8"]
         lines += ["muls r6, r4, r6", f"add {SUMS[4 * word + 3]}, r6"]
@@ -100,12 +101,12 @@ def loop(step: list[str], activations: int, weights: int) -> list[str]:
     ]  # fmt: skip
 
 
-def dot() -> list[str]:
+def dot(words: int) -> list[str]:
     """dot(weights, activations, size, sums) -> the end of the weights: of a pixel, all bytes."""
-    step = [line for k in range(TURN) for line in one_pixel(k)]
+    step = [line for k in range(TURN) for line in one_pixel(k, words)]
     return [
         *BEGIN, "sub sp, #8", "adds r2, r1, r2", "str r2, [sp]", "str r3, [sp, #4]",
-        *CLEAR, *loop(step, 1, 8), "ldr r7, [sp, #4]", *STORE, "add sp, #8", *RETURN,
+        *CLEAR, *loop(step, 1, 4 * words), "ldr r7, [sp, #4]", *STORE, "add sp, #8", *RETURN,
     ]  # fmt: skip
 
 
