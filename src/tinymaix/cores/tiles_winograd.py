@@ -1,11 +1,8 @@
-"""Convolutions of 3x3 with stride 1 by Winograd's F(2x2, 3x3), exactly, on cores that multiply one pair at a time.
+"""Convolutions of 3x3 with stride 1 by Winograd's minimal filtering, exactly (see winograd.py), without SIMD.
 
-The arithmetic is that of armv7em/winograd.py: 16 products for 4 outputs instead of 36, in integers. Of every tile the
-16 positions are a product of their own, of channels of activations with output channels: here four channels by two
-tiles, which stand side by side as halfwords. The transform of both is computed in one word, the second times 2^16,
-since it is linear: it only adds and subtracts.
-
-Weights become halfwords, 16 for 9: more flash than any other kernel takes, so this is for speed only.
+Of every tile the 16 positions are a product of their own, of channels of activations with output channels: here four
+channels by two tiles, which stand side by side as halfwords. The transform of both is computed in one word, the second
+times 2^16, since it is linear: it only adds and subtracts.
 """
 
 from __future__ import annotations
@@ -14,10 +11,10 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.winograd import FILTER
 from tinymaix.cores.gather import geometry
 from tinymaix.cores.tiles_finish import Finish
-from tinymaix.cores.tiles_winograd_c import CHANNELS, POSITIONS, SUMS, TURN, winograd_kernel
+from tinymaix.cores.tiles_winograd_c import SUMS, winograd_kernel
+from tinymaix.cores.winograd import POSITIONS, filters, is_plain_3x3
 from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.emit import Implementation, LayerCode
@@ -31,15 +28,8 @@ MOST_TAPS = 2**31 // (4 * 128 * 128)
 
 def serves(node: Node, op: Conv2D) -> bool:
     """Whether the layer is a convolution of this kind with enough channels."""
-    out_c, *size, in_c = node.input(1).shape
-    return (
-        size == [3, 3]
-        and op.stride == (1, 1)
-        and op.dilation == (1, 1)
-        and in_c % TURN == 0
-        and min(in_c, out_c) >= FEWEST
-        and 9 * in_c < MOST_TAPS
-    )
+    out_c, *_, in_c = node.input(1).shape
+    return is_plain_3x3(node, op) and min(in_c, out_c) >= FEWEST and 9 * in_c < MOST_TAPS
 
 
 def winograd(node: Node, op: Conv2D, finish: Finish) -> Implementation:
@@ -50,13 +40,10 @@ def winograd(node: Node, op: Conv2D, finish: Finish) -> Implementation:
     return Implementation(partial(_emit, node, op, finish), scratch, row_lead(node, 2), reason)
 
 
-def filters(weights: Array, fixed: Array) -> Array:
-    """(out channels, 3, 3, channels) int8 -> blocks of four channels, positions, channels, four halfwords: as words."""
-    out_c, _, _, in_c = weights.shape
-    rows = np.zeros((-(-out_c // CHANNELS) * CHANNELS, 3, 3, in_c), np.int64)
-    rows[:out_c] = np.where(fixed[:, None, None, None], 0, weights)
-    made = np.einsum("ij,ojkc,lk->oilc", FILTER, rows, FILTER).reshape(-1, CHANNELS, POSITIONS, in_c)
-    return np.ascontiguousarray(made.transpose(0, 2, 3, 1).astype("<i2")).view("<i4").reshape(-1)
+def stream(weights: Array, fixed: Array) -> Array:
+    """The words of a layer: of every block the halfwords of its four channels, for each channel of each position."""
+    made = filters(weights, fixed).transpose(0, 2, 3, 1).astype("<i2")
+    return np.ascontiguousarray(made).view("<i4").reshape(-1)
 
 
 def _emit(node: Node, op: Conv2D, finish: Finish, code: LayerCode) -> None:
@@ -66,7 +53,7 @@ def _emit(node: Node, op: Conv2D, finish: Finish, code: LayerCode) -> None:
         winograd_kernel(finish),
         x=code.input(0),
         y=code.output(),
-        weights=code.constant("weights", filters(weights, finish.fixed)),
+        weights=code.constant("weights", stream(weights, finish.fixed)),
         constants=code.constant("constants", finish.constants),
         tiles=f"(uint32_t *){code.scratch}",
         zero_x=node.input(0).q.z,

@@ -7,11 +7,12 @@ from tinymaix.cores.armv7em.assembly import assembly
 from tinymaix.cores.gather import GATHER_WINDOW
 from tinymaix.cores.tiles_c import ADD_PRODUCT
 from tinymaix.cores.tiles_finish import Finish
+from tinymaix.cores.winograd import BLOCK, POSITIONS
 from tinymaix.ops.emit import SMALL, Kernel
 
-POSITIONS, CHANNELS, PIXELS = 16, 4, 2
-"""Of a tile of the input; output channels and tiles that are computed together."""
-SUMS = POSITIONS * CHANNELS * PIXELS
+TILES = 2
+"""That are computed together."""
+SUMS = POSITIONS * BLOCK * TILES
 TURN = thumb.TURN
 """Input channels that are unrolled."""
 
@@ -76,20 +77,20 @@ static SMALL void winograd_pair(uint32_t *to, const int8_t *a, const int8_t *b, 
 
 def dot_positions() -> Kernel:
     """The kernel: winograd_dot(weights, tiles, size, sums) -> the end of the weights."""
-    names = [f"s{i}{j}" for i in range(CHANNELS) for j in range(PIXELS)]
+    names = [f"s{i}{j}" for i in range(BLOCK) for j in range(TILES)]
     step = []
     for k in range(TURN):
         step.append(f"a0 = at[{2 * k}]; a1 = at[{2 * k + 1}];")
-        for i in range(CHANNELS):
-            products = " ".join(f"ADD_PRODUCT(s{i}{j}, weight, a{j});" for j in range(PIXELS))
-            step.append(f"weight = weights[{CHANNELS * k + i}]; {products}")
+        for i in range(BLOCK):
+            products = " ".join(f"ADD_PRODUCT(s{i}{j}, weight, a{j});" for j in range(TILES))
+            step.append(f"weight = weights[{BLOCK * k + i}]; {products}")
     turn = "\n".join(f"            {line}" for line in step)
     stores = "\n".join(f"        sums[{at}] = {name};" for at, name in enumerate(names))
     prototype = "const uint32_t *winograd_dot(const uint32_t *words, const uint32_t *tiles, int size, int32_t *sums)"
     return Kernel(
         "winograd_dot",
         f"""\
-/* The sums of {CHANNELS} output channels at the {POSITIONS} positions of two tiles, of which each has `size` bytes */
+/* The sums of {BLOCK} output channels at the {POSITIONS} positions of two tiles, of which each has `size` bytes */
 {thumb.IS_ARMV6M}{thumb.PROTOTYPE} {prototype}
 {{
     __asm__ volatile(
@@ -99,15 +100,15 @@ def dot_positions() -> Kernel:
 static __attribute__((noinline)) {prototype}
 {{
     const half_s16 *weights = (const half_s16 *)words, *at = (const half_s16 *)tiles;
-    for (int position = 0; position < {POSITIONS}; position++, sums += {CHANNELS * PIXELS}) {{
+    for (int position = 0; position < {POSITIONS}; position++, sums += {BLOCK * TILES}) {{
         int32_t {", ".join(f"{name} = 0" for name in names)};
-        for (const half_s16 *end = at + size / 2; at != end; at += {PIXELS * TURN}, weights += {CHANNELS * TURN}) {{
+        for (const half_s16 *end = at + size / 2; at != end; at += {TILES * TURN}, weights += {BLOCK * TURN}) {{
             int32_t weight, a0, a1;
 {turn}
         }}
 {stores}
     }}
-    return words + {POSITIONS * CHANNELS // 2} * (size / 4);
+    return words + {POSITIONS * BLOCK // 2} * (size / 4);
 }}
 #endif
 """,
@@ -132,9 +133,9 @@ static __attribute__((noinline)) void {name}(
     int8_t *y, const int32_t *m, const int32_t *constants, int across, int down, int32_t center)
 {{
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0; /* of the outputs at (0, 0), (1, 0), (0, 1), (1, 1) */
-    for (int j = 0; j < 4; j++, m += {CHANNELS * PIXELS}) {{
-        int32_t m1 = m[{4 * CHANNELS * PIXELS}], m2 = m[{8 * CHANNELS * PIXELS}];
-        int32_t upper = m[0] + m1 + m2, lower = m1 - m2 - m[{12 * CHANNELS * PIXELS}];
+    for (int j = 0; j < 4; j++, m += {BLOCK * TILES}) {{
+        int32_t m1 = m[{4 * BLOCK * TILES}], m2 = m[{8 * BLOCK * TILES}];
+        int32_t upper = m[0] + m1 + m2, lower = m1 - m2 - m[{12 * BLOCK * TILES}];
         if (j < 3)
             s0 += upper, s1 += lower;
         if (j == 1)
@@ -182,11 +183,11 @@ static SMALL void {name}(
                 const uint32_t *block = (const uint32_t *)weights;
                 int down = oy + 1 < out_h ? out_w * out_c : 0;
                 for (int c = 0; c < out_c; c++) {{
-                    if (c % {CHANNELS} == 0)
+                    if (c % {BLOCK} == 0)
                         block = winograd_dot(block, tiles, 4 * in_c, sums);
                     for (int i = 0; i < 2; i++) {{
                         int px = ox + i * second, across = px + 1 < out_w ? out_c : 0;
-                        {output.name}(y + (oy * out_w + px) * out_c + c, sums + c % {CHANNELS} * {PIXELS} + i,
+                        {output.name}(y + (oy * out_w + px) * out_c + c, sums + c % {BLOCK} * {TILES} + i,
                             constants + {finish.width} * c, across, down, center);
                     }}
                 }}

@@ -1,9 +1,4 @@
-"""Convolutions of 3x3 with stride 1 by Winograd's minimal filtering: 16 products for 4 outputs instead of 36, exactly.
-
-S. Winograd, "Arithmetic Complexity of Computations", 1980; A. Lavin and S. Gray, "Fast Algorithms for Convolutional
-Neural Networks", 2016, section 4.1: F(2x2, 3x3). An output tile of 2x2 is A' [(G g G') . (B' d B)] A with the window g
-and the input tile d of 4x4. G has halves; twice G has none, so all is done in integers and the sums are four times
-what they shall be. Weights become halfwords, 16 for 9: more flash than any other kernel takes.
+"""Convolutions of 3x3 with stride 1 by Winograd's minimal filtering, exactly (see cores/winograd.py), on Armv7E-M.
 
 Of every tile the 16 positions are a product of their own, of channels of activations with output channels. Activations
 of two tiles stand side by side as in gemm.py: (c0, c2) of the first tile, of the second, (c1, c3) of the first, and so
@@ -16,27 +11,19 @@ from functools import partial
 
 import numpy as np
 
-from tinymaix.cores.armv7em.winograd_kernels import BLOCK, POSITIONS, dot_positions, input_transform, output_transform
+from tinymaix.cores.armv7em.winograd_kernels import dot_positions, input_transform, output_transform
 from tinymaix.cores.exact_high import HighRequant
 from tinymaix.cores.gather import GATHER_WINDOW, geometry
+from tinymaix.cores.winograd import BLOCK, POSITIONS, filters, is_plain_3x3
 from tinymaix.graph import Array, Node
 from tinymaix.ops.conv_2d import Conv2D
 from tinymaix.ops.emit import SMALL, Implementation, Kernel, LayerCode
 from tinymaix.plan import row_lead
 
-FILTER = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
-"""Twice G of the paper."""
-
 
 def serves(node: Node, op: Conv2D, requant: HighRequant) -> bool:
     """Whether the layer is a convolution of this kind with enough channels."""
-    return (
-        node.input(1).shape[1:3] == (3, 3)
-        and op.stride == (1, 1)
-        and op.dilation == (1, 1)
-        and node.input(1).shape[3] % 4 == 0
-        and not requant.varied
-    )
+    return is_plain_3x3(node, op) and not requant.varied
 
 
 def winograd(node: Node, op: Conv2D, requant: HighRequant) -> Implementation:
@@ -57,14 +44,11 @@ def filter_stream(weights: Array, requant: HighRequant) -> Array:
 
     weights: (out channels, 3, 3, channels) int8. Four words are the weights of two input channels.
     """
-    out_c, _, _, in_c = weights.shape
-    rows = np.zeros((-(-out_c // BLOCK) * BLOCK, 3, 3, in_c), np.int64)
-    rows[:out_c] = np.where(requant.fixed[:, None, None, None], 0, weights)
-    filters = np.einsum("ij,ojkc,lk->oilc", FILTER, rows, FILTER).reshape(len(rows), POSITIONS, in_c)
+    out_c, in_c = len(weights), weights.shape[3]
     order = np.arange(in_c).reshape(-1, 4)[:, [0, 2, 1, 3]].reshape(-1)
-    words = np.ascontiguousarray(filters[..., order].astype("<i2")).view("<i4")
-    words = np.moveaxis(words.reshape(-1, BLOCK, POSITIONS, in_c // 2), 1, 3).reshape(len(rows) // BLOCK, -1)
-    constants = np.zeros((len(rows), 3), np.int64)
+    halfwords = np.ascontiguousarray(filters(weights, requant.fixed)[..., order].astype("<i2"))
+    words = np.moveaxis(halfwords.view("<i4"), 1, 3).reshape(len(halfwords), -1)
+    constants = np.zeros((BLOCK * len(words), 3), np.int64)
     constants[:out_c] = np.stack([requant.start, requant.multiplier, requant.sign], axis=1)
     return np.concatenate([words, constants.reshape(len(words), -1).astype(np.int32)], axis=1).reshape(-1)
 

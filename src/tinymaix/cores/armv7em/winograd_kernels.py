@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from tinymaix.cores.armv7em.assembly import ASSEMBLY, NAKED, assembly, repeated
 from tinymaix.cores.exact_high import SCALE
 from tinymaix.cores.finish import FINISHED_S8
+from tinymaix.cores.winograd import BLOCK, POSITIONS
 from tinymaix.ops.emit import Kernel
 
-POSITIONS, BLOCK = 16, 4
-"""Of a tile; output channels at a time."""
 TURN = 16
 """Steps of two channels that are unrolled."""
 ENTRY, END, SIZE, PLACE, LAST, FRAME = 0, 4, 8, 12, 16, 20
