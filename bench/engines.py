@@ -24,12 +24,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tests.conftest import MODELS
 from tests.oracles import litert, random_inputs, tflm
 
+import tinymaix
 from tinymaix import report
 from tinymaix.graph import Array, Graph, ModelError
 from tinymaix.quantize import Scheme, quantize
 from tinymaix.quantize.samples import Samples
-from tinymaix.read import read_model
 from tinymaix.write.tflite import tflite_bytes
+from tinymaix.write.tflite_tables import in_tables
 
 MOST_MACS = 100_000_000
 DIFFERENT = {"UNIDIRECTIONAL_SEQUENCE_LSTM": "int8", "MUL": "int16"}
@@ -50,7 +51,7 @@ class Row:
 def float_model(path: Path) -> Graph | None:
     """What can be quantized."""
     try:
-        graph = read_model(path)
+        graph = tinymaix.read(path)
     except ModelError:
         return None
     small = sum(node.op.macs(node) for node in graph.nodes) <= MOST_MACS
@@ -72,7 +73,7 @@ def row(name: str, graph: Graph, scheme: Scheme, inputs: int) -> Row | str:
         integers = quantize(graph, Samples([random_inputs(graph, seed) for seed in range(8)]), scheme)
     except ModelError as error:
         return str(error)
-    data = tflite_bytes(integers)
+    data = tflite_bytes(in_tables(integers))
     values, counts = 0, dict[str, int | str](tflm=0, litert=0)
     for seed in range(inputs):
         given = random_inputs(integers, seed)

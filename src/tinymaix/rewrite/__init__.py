@@ -13,6 +13,7 @@ from tinymaix.rewrite.layer_norm import fuse_layer_norm, recognize_layer_norm
 from tinymaix.rewrite.layout import cancel_transposes
 from tinymaix.rewrite.recognize import recognize
 from tinymaix.rewrite.reduced_shape import fuse_reduced_shape
+from tinymaix.rewrite.tables import recognize_tables
 from tinymaix.rewrite.views import sink_views
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "keep_last_state",
     "recognize",
     "recognize_layer_norm",
+    "recognize_tables",
     "simplify",
     "sink_views",
 ]
@@ -39,6 +41,6 @@ def simplify(graph: Graph) -> Graph:
     Constants are folded, dead nodes and identities dropped, transposes cancelled, padding fused; in float models batch
     norm is folded into the weights, activations and layer norms are put together and fused, which changes the rounding.
     """
-    graph = keep_last_state(recognize(cancel_transposes(fuse_reduced_shape(fold_constants(graph)))))
+    graph = keep_last_state(recognize(cancel_transposes(fuse_reduced_shape(recognize_tables(fold_constants(graph))))))
     graph = fold_batch_norm(fuse_reduced_shape(sink_views(recognize_layer_norm(graph))))
     return drop_identities(fuse_pad(fuse_activation(fuse_layer_norm(graph))))

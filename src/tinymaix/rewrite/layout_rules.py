@@ -50,6 +50,12 @@ def _elementwise(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | N
     return None if grown else Changed(node.op, axes, aligns=True)
 
 
+def _unary(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | None:
+    """As `_elementwise`; a constant beside the input, as a table's, is none of the same axes."""
+    found = _elementwise(node, lead, axes, rank)
+    return None if found is None else replace(found, aligns=False)
+
+
 def _single_axis(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | None:
     """An operator with one attribute ``axis``."""
     op: Any = node.op
@@ -137,7 +143,7 @@ def _dense(node: Node, lead: Tensor, axes: Axes, rank: int) -> Changed | None:
 
 
 RULES: list[tuple[type[Operator], Rule]] = [
-    (Unary, _elementwise),
+    (Unary, _unary),
     (Binary, _elementwise),
     (Quantize, _elementwise),
     (Dequantize, _elementwise),

@@ -16,6 +16,7 @@ from tinymaix.read import tflite_schema as schema
 from tinymaix.write.atomic import write_atomic
 from tinymaix.write.tflite_pads import spell_pads
 from tinymaix.write.tflite_parts import in_parts
+from tinymaix.write.tflite_tables import in_tables
 
 Fields = dict[int, tuple[str, Any]]
 TYPE_CODES = {name: code for code, name in schema.TENSOR_TYPES.items()}
@@ -36,13 +37,15 @@ PREPEND = {
 
 
 def write_tflite(graph: Graph, path: str | os.PathLike[str]) -> None:
-    """Write the graph as a .tflite, whole or not at all.
+    """Write the graph as a .tflite that both TFLM and LiteRT can run, whole or not at all.
+
+    int8 functions that one of them lacks are written as tables.
 
     Raises:
         ModelError: a .tflite has no way to say it, see `tflite_bytes`.
         OSError: the file cannot be written.
     """
-    write_atomic(path, tflite_bytes(graph))
+    write_atomic(path, tflite_bytes(in_tables(graph)))
 
 
 def tflite_bytes(graph: Graph) -> bytes:
